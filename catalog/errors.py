@@ -1,0 +1,43 @@
+"""Errors that people can cause, and the one line that each of them gets."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class ShelfmarkError(Exception):
+    """A mistake outside the code: one line that says what is wrong, where, and what to do.
+
+    The command prints the line and exits with 2. Text taken from the user's data is escaped, so that the
+    message stays on one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the closest of `known`, or an empty string where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, which the optional `extra` installs.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the extra is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not module.startswith(error.name.split(".")[0]):
+            raise
+        raise ShelfmarkError(
+            f"this needs the package '{module.split('.')[0]}': install it with pip install 'shelfmark[{extra}]'"
+        ) from None
