@@ -1,0 +1,141 @@
+"""The index of labelled products: a FAISS index of their vectors, with their metadata in Parquet."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy import sparse
+
+from catalog.errors import ShelfmarkError
+from catalog.messages import LabelPath
+from catalog.products import Products
+from catalog.schema import Schema
+from catalog.taxonomy import Taxonomy
+from rag.encoders import Encoder, Progress, Vectors, load_encoder, save_encoder
+
+
+class Index:
+    """Labelled products that can be searched, sorted by retailer: a retailer's rows are one contiguous slice.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Fitted on the products' texts.
+    vectors : Vectors
+        One for each row.
+    products : Products
+        With labels, in the same order, sorted by retailer.
+    schema : Schema
+        The products' schema.
+
+    Attributes
+    ----------
+    slices : dict of str to (int, int)
+        The first row of each retailer and the one after its last; products without a retailer are in none.
+    log_prices : ndarray of float64, shape (rows,)
+        Natural logarithm of the price (of 0.01 where it is less); NaN where it is missing.
+    """
+
+    def __init__(self, encoder: Encoder, vectors: Vectors, products: Products, schema: Schema) -> None:
+        self.encoder, self.vectors, self.products, self.schema = encoder, vectors, products, schema
+        self.labels: list[LabelPath] = products.require_labels()
+        self.taxonomy = Taxonomy.from_labels(self.labels, schema.levels, products.retailers)
+        self.log_prices = log_prices(products.prices)
+        names = np.array(products.retailers, dtype=object)
+        bounds = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
+        self.slices = {
+            products.retailers[start]: (start, end)
+            for start, end in itertools.pairwise(bounds)
+            if products.retailers[start]
+        }
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.labels)
+
+    @classmethod
+    def build(cls, train: Products, schema: Schema, encoder: Encoder, progress: Progress | None = None) -> Index:
+        """Fit `encoder` on the products and index them.
+
+        Raises
+        ------
+        ShelfmarkError
+            When the products have no labels, or the encoder cannot be loaded.
+        """
+        train.require_labels()
+        order = np.array(sorted(range(len(train)), key=lambda row: train.retailers[row]), dtype=np.intp)
+        products = train.take(order)
+        encoder.fit(products.texts)
+        return cls(encoder, encoder.encode(products.texts, progress), products, schema)
+
+    def save(self, folder: Path) -> None:
+        """Write ``index.faiss``, ``rows.parquet``, the exact vectors and the encoder into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        flat = faiss.IndexFlatIP(self.vectors.dense.shape[1])
+        flat.add(self.vectors.dense)
+        faiss.write_index(flat, str(folder / "index.faiss"))
+        products = self.products
+        columns: dict[str, pa.Array] = {
+            "id": pa.array([str(name) for name in products.ids]),
+            **{f"text.{name}": pa.array(cells) for name, cells in products.columns.items()},
+            "retailer": pa.array(products.retailers).dictionary_encode(),
+            "price": pa.array(products.prices, mask=np.isnan(products.prices)),
+        }
+        for level, cells in zip(self.schema.levels, zip(*self.labels, strict=True), strict=True):
+            columns[f"level.{level}"] = pa.array(list(cells)).dictionary_encode()
+        pq.write_table(pa.table(columns), folder / "rows.parquet")
+        if self.vectors.sparse is not None:
+            for name in ("data", "indices", "indptr"):
+                np.save(folder / f"exact_{name}.npy", getattr(self.vectors.sparse, name))
+            np.save(folder / "exact_shape.npy", np.array([self.vectors.sparse.shape[1], self.vectors.exact_from]))
+        save_encoder(self.encoder, folder)
+
+    @classmethod
+    def load(cls, folder: Path, schema: Schema) -> Index:
+        """Read what `save` wrote; vectors stay on disk until they are used.
+
+        Raises
+        ------
+        ShelfmarkError
+            When a file is missing or damaged.
+        """
+        encoder = load_encoder(folder)
+        try:
+            flat: Any = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
+            dense = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
+            exact, exact_from = None, 0
+            if (folder / "exact_shape.npy").exists():
+                parts = [np.load(folder / f"exact_{name}.npy", mmap_mode="r") for name in ("data", "indices", "indptr")]
+                features, exact_from = (int(value) for value in np.load(folder / "exact_shape.npy"))
+                exact = sparse.csr_array(tuple(parts), shape=(flat.ntotal, features))
+            table = pq.read_table(folder / "rows.parquet")
+            levels = [table[f"level.{level}"].to_pylist() for level in schema.levels]
+            products = Products(
+                ids=table["id"].to_pylist(),
+                columns={name: table[f"text.{name}"].to_pylist() for name in schema.text},
+                retailers=table["retailer"].to_pylist(),
+                prices=table["price"].to_numpy(zero_copy_only=False).astype(np.float64),
+                labels=list(zip(*levels, strict=True)),
+            )
+            if not len(products) == flat.ntotal:
+                raise ValueError(f"{len(products)} rows, {flat.ntotal} vectors")
+        except (OSError, RuntimeError, ValueError, KeyError, pa.ArrowException) as error:
+            reason = str(error).strip().splitlines()[-1][:160] if str(error).strip() else type(error).__name__
+            raise ShelfmarkError(f"{folder}: damaged or of another version ({reason}); fit the model again") from None
+        index = cls(encoder, Vectors(dense, exact, exact_from), products, schema)
+        index._flat = flat  # the vectors are a view into it
+        return index
+
+    _flat: Any = None
+
+
+def log_prices(prices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the natural logarithm of prices, of 0.01 where they are less; NaN stays NaN."""
+    return np.log(np.maximum(prices, 0.01))

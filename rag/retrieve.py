@@ -1,0 +1,187 @@
+"""Neighbours: the most similar labelled products, filtered by retailer and weighed by price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.products import Products
+from rag.encoders import Vectors
+from rag.index import Index, log_prices
+
+Filter = Literal["retailer", "none"]
+FILTERS: tuple[Filter, ...] = get_args(Filter)
+
+SHORTLIST = 200  # candidates that the dense vectors give, re-ranked exactly
+UNKNOWN_GAP = 0.5  # log price ratio assumed where a price is missing: neither like nor unlike
+RERANK_QUERIES = 256  # queries re-ranked at once: bounds the memory for their candidates' exact vectors
+
+# How a neighbour was found, from the narrowest search to the widest.
+FOUND = ("retailer and price", "retailer", "price", "any")
+
+
+@dataclass
+class Shortlist:
+    """Candidates of each query with their exact similarity.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (queries, width)
+        Index rows, -1 where there are fewer.
+    similarity : ndarray of float32, shape (queries, width)
+        Cosines; -inf where the row is -1.
+    same_retailer : ndarray of bool, shape (queries, width)
+        Whether the row is of the query's retailer.
+    """
+
+    rows: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    same_retailer: NDArray[np.bool_]
+
+
+@dataclass
+class Neighbours:
+    """The k nearest products of each query, nearest first.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (queries, k)
+        Index rows, -1 where the index has fewer.
+    similarity : ndarray of float32, shape (queries, k)
+        Exact cosines, 0 where the row is -1.
+    weight : ndarray of float32, shape (queries, k)
+        The similarity times ``exp(-price_weight * |log price ratio|)``: what the order goes by; 0 where the row is -1.
+    found : ndarray of int8, shape (queries, k)
+        How each was found: a position in `FOUND`.
+    """
+
+    rows: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    found: NDArray[np.int8]
+
+
+def shortlist(
+    index: Index, vectors: Vectors, products: Products, *, filter_by: Filter, enough: int, width: int = SHORTLIST
+) -> Shortlist:
+    """Search the index for each product: its retailer's slice first, the rest only where that holds too few.
+
+    Filtering comes before the search: a slice is searched exhaustively, so a filter never hides a match.
+
+    Parameters
+    ----------
+    index : Index
+        What is searched.
+    vectors : Vectors
+        The encoded products.
+    products : Products
+        The queries; their retailers choose the slices.
+    filter_by : {'retailer', 'none'}
+        ``none`` searches the whole index for all.
+    enough : int
+        A slice with fewer rows is not enough: the search widens to the whole index.
+    width : int
+        Candidates for each query.
+    """
+    queries = len(products)
+    rows = np.full((queries, width), -1, dtype=np.int64)
+    groups: dict[tuple[int, int], list[int]] = {}
+    everywhere = (0, len(index))
+    for query, retailer in enumerate(products.retailers):
+        start, end = index.slices.get(retailer, everywhere) if filter_by == "retailer" else everywhere
+        if end - start < enough:
+            groups.setdefault((start, end), []).append(query)
+            start, end = everywhere
+        groups.setdefault((start, end), []).append(query)
+    for (start, end), members in sorted(groups.items(), key=lambda group: group[0][1] - group[0][0]):
+        picked = np.array(members, dtype=np.intp)
+        base = index.vectors.dense[start:end]
+        _, near = faiss.knn(vectors.dense[picked], base, min(width, end - start), metric=faiss.METRIC_INNER_PRODUCT)
+        near = np.where(near >= 0, near + start, -1)
+        # A small slice comes first (the groups are sorted by size): what the widened search finds goes behind it.
+        held = (rows[picked] >= 0).sum(axis=1)
+        for query, have, found in zip(picked, held, near, strict=True):
+            fresh = found[~np.isin(found, rows[query, :have])] if have else found
+            rows[query, have : have + len(fresh)] = fresh[: width - have]
+    similarity = _exact_similarity(index.vectors, vectors, rows)
+    starts = np.array([index.slices.get(retailer, (-1, -1)) for retailer in products.retailers]).reshape(-1, 2)
+    same = (rows >= starts[:, :1]) & (rows < starts[:, 1:]) & (rows >= 0)
+    return Shortlist(rows, similarity, same)
+
+
+def _exact_similarity(base: Vectors, vectors: Vectors, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    similarity = np.zeros(rows.shape, dtype=np.float32)
+    for start in range(0, len(rows), RERANK_QUERIES):
+        block = rows[start : start + RERANK_QUERIES]
+        queries = np.repeat(np.arange(start, start + len(block)), block.shape[1])
+        flat = np.maximum(block.ravel(), 0)
+        total = np.zeros(len(flat), dtype=np.float32)
+        if base.sparse is not None and vectors.sparse is not None:
+            total += np.asarray(base.sparse[flat].multiply(vectors.sparse[queries]).sum(axis=1), dtype=np.float32)
+        if base.exact_from < base.dense.shape[1]:
+            left, right = base.dense[:, base.exact_from :], vectors.dense[:, base.exact_from :]
+            total += np.einsum("ij,ij->i", left[flat], right[queries])
+        similarity[start : start + len(block)] = total.reshape(block.shape)
+    similarity[rows < 0] = -np.inf
+    return similarity
+
+
+def rank(
+    index: Index,
+    found: Shortlist,
+    prices: NDArray[np.float64],
+    *,
+    k: int,
+    filter_by: Filter,
+    price_weight: float,
+    price_band: float | None = None,
+) -> Neighbours:
+    """Choose the k nearest of a shortlist, by similarity and price.
+
+    Parameters
+    ----------
+    index : Index
+        Where the shortlist comes from.
+    found : Shortlist
+        Candidates with similarities.
+    prices : ndarray of float64, shape (queries,)
+        The queries' prices; NaN where they are missing.
+    k : int
+        Neighbours for each query.
+    filter_by : {'retailer', 'none'}
+        With ``retailer``, products of other retailers come only after all of the query's own.
+    price_weight : float
+        How much a difference in price counts: a weight of 0.2 takes 13% off a product of twice the price.
+    price_band : float, optional
+        A hard filter: only prices within this factor (2 means half to twice), others only where too few are left.
+        A missing price is in the band.
+    """
+    if found.rows.shape[1] < k:
+        missing = k - found.rows.shape[1]
+        found = Shortlist(
+            np.pad(found.rows, ((0, 0), (0, missing)), constant_values=-1),
+            np.pad(found.similarity, ((0, 0), (0, missing)), constant_values=-np.inf),
+            np.pad(found.same_retailer, ((0, 0), (0, missing))),
+        )
+    gap = np.abs(index.log_prices[np.maximum(found.rows, 0)] - log_prices(prices)[:, None])
+    known = np.isfinite(gap)
+    gap = np.where(known, gap, UNKNOWN_GAP)
+    absent = found.rows < 0
+    similarity = np.where(absent, np.float32(0), np.maximum(found.similarity, 0))
+    weight = (similarity * np.exp(-price_weight * gap)).astype(np.float32)
+    own = found.same_retailer if filter_by == "retailer" else np.zeros_like(absent)
+    out_of_band = known & (gap > np.log(price_band) + 1e-9) if price_band is not None else np.zeros_like(absent)
+    # Stages of widening: own retailer and price band, own retailer, price band, anything; padding last.
+    stage = np.where(absent, 4, 2 * ~own + out_of_band)
+    order = np.lexsort((found.rows, -weight, stage))[:, :k]
+    kind = np.where(own, 0, 2) + (out_of_band | (price_band is None))
+    return Neighbours(
+        rows=np.take_along_axis(found.rows, order, axis=1),
+        similarity=np.take_along_axis(similarity, order, axis=1),
+        weight=np.take_along_axis(weight, order, axis=1),
+        found=np.take_along_axis(kind, order, axis=1).astype(np.int8),
+    )

@@ -1,0 +1,133 @@
+"""Sentence encoders (sentence-transformers), with their vectors cached on disk by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.errors import ShelfmarkError, require
+from rag.encoders import Progress, Vectors
+
+BATCH = 64
+CACHE_EVERY = 4096  # texts encoded between two writes to the cache: what a killed job loses at most
+
+
+def cache_folder() -> Path:
+    """Return where vectors are kept: ``$SHELFMARK_CACHE``, else ``shelfmark`` in the user's cache folder."""
+    if os.environ.get("SHELFMARK_CACHE"):
+        return Path(os.environ["SHELFMARK_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shelfmark"
+
+
+class VectorCache:
+    """Vectors by content: an SQLite file, so that several jobs may share it and a killed one leaves it whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._store = sqlite3.connect(path, timeout=60)
+            self._store.execute("PRAGMA journal_mode=WAL")
+            self._store.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+        except sqlite3.DatabaseError as error:
+            raise ShelfmarkError(f"{path}: not a vector cache ({error}); delete it, or set SHELFMARK_CACHE") from None
+
+    @staticmethod
+    def key(text: str) -> bytes:
+        """Return the key of a text: half of its SHA-256."""
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+
+    def get(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the vectors of those texts that are in the cache."""
+        found: dict[str, NDArray[np.float32]] = {}
+        with closing(self._store.cursor()) as cursor:
+            for text in texts:
+                row = cursor.execute("SELECT vector FROM vectors WHERE key = ?", (self.key(text),)).fetchone()
+                if row is not None:
+                    found[text] = np.frombuffer(row[0], dtype=np.float32)
+        return found
+
+    def put(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Store one vector for each text."""
+        rows = [(self.key(text), vector.tobytes()) for text, vector in zip(texts, vectors, strict=True)]
+        with self._store:
+            self._store.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+
+class SentenceEncoder:
+    """Any sentence-transformers model, by name or folder. Pretrained: `fit` learns nothing.
+
+    Each different text is encoded once, longest first, and kept in `cache_folder` under the model's fingerprint.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._model: Any = None
+        self._cache: VectorCache | None = None
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Load the model, so that a missing one is found before hours are spent."""
+        del texts
+        self._ready()
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Encode texts into unit vectors; those in the cache are not encoded again."""
+        cache = self._ready()
+        distinct = list(dict.fromkeys(texts))
+        known = cache.get(distinct)
+        missing = sorted((text for text in distinct if text not in known), key=len, reverse=True)
+        if progress is not None:
+            progress(len(texts) - len(missing))
+        for start in range(0, len(missing), CACHE_EVERY):
+            block = missing[start : start + CACHE_EVERY]
+            vectors = self._model.encode(
+                block, batch_size=BATCH, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+            ).astype(np.float32)
+            cache.put(block, vectors)
+            known.update(zip(block, vectors, strict=True))
+            if progress is not None:
+                progress(len(block))
+        dense = np.stack([known[text] for text in texts]) if len(texts) else np.zeros((0, 1), dtype=np.float32)
+        return Vectors(np.ascontiguousarray(dense), None, 0)
+
+    def save(self, folder: Path) -> None:
+        """Write nothing: the model stays where it is."""
+
+    def load(self, folder: Path) -> None:
+        """Read nothing."""
+
+    def _ready(self) -> VectorCache:
+        if self._cache is None:
+            library = require("sentence_transformers", "embed")
+            try:
+                self._model = library.SentenceTransformer(self.name)
+            except Exception as error:  # the library raises many kinds for a name that it cannot find
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise ShelfmarkError(
+                    f"--encoder {self.name}: cannot be loaded ({reason[:200]}); "
+                    "check the name, the folder or the network"
+                ) from None
+            self._cache = VectorCache(cache_folder() / f"{_fingerprint(self._model)}.sqlite")
+        return self._cache
+
+
+def _fingerprint(model: Any) -> str:
+    """Return a hash of the model's weights: the same name may stand for other weights tomorrow."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest()[:24]
