@@ -126,7 +126,7 @@ def stream_products(
         When a row or the file is wrong, or an id occurs twice.
     """
     block = _Block(schema)
-    for row in islice(_unique_rows(_features_file(Path(path), "test"), schema), limit):
+    for row in islice(_unique_rows(features_file(Path(path), "test"), schema), limit):
         block.add(row)
         if len(block.ids) == chunk_rows:
             yield block.products()
@@ -167,10 +167,10 @@ def read_products(path: str | Path, schema: Schema, *, labels: bool = False, lim
         When a row or the file is wrong, an id occurs twice, or features and labels do not match.
     """
     path = Path(path)
-    features = _features_file(path, "train" if labels else "test")
+    features = features_file(path, "train" if labels else "test")
     block = _Block(schema)
     paths: list[LabelPath] = []
-    beside = _labels_file(features) if labels else None
+    beside = labels_beside(features) if labels else None
     inline = labels and beside is None
     if inline and is_features(features):
         raise ShelfmarkError(f"{features}: no labels beside it; put {_labels_name(features)} into the same folder")
@@ -219,8 +219,14 @@ def _match(
     return [labels[name] for name in ids]
 
 
-def _features_file(path: Path, name: str) -> Path:
-    """Return the file that holds the inputs: `path` itself, or what it holds where it is a folder."""
+def features_file(path: Path, name: str) -> Path:
+    """Return the file that holds the inputs: `path` itself or, where it is a folder, the ``name.*`` in it.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the folder has none.
+    """
     if not path.is_dir():
         return path
     for suffix in (".features", ".features.gz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet"):
@@ -238,7 +244,8 @@ def _labels_name(features: Path) -> str:
     return features.name.removesuffix(".gz").removesuffix(".features") + ".labels"
 
 
-def _labels_file(features: Path) -> Path | None:
+def labels_beside(features: Path) -> Path | None:
+    """Return the ``.labels`` file beside a ``.features`` file, or None where there is none."""
     if not is_features(features):
         return None
     for name in (_labels_name(features), _labels_name(features) + ".gz"):

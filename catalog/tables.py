@@ -108,6 +108,19 @@ class Row:
             path.append(value)
         return tuple(path)
 
+    def number(self, column: str) -> float | None:
+        """Return a finite number, or None where the column is absent or empty."""
+        value = self.values.get(column)
+        if value is None or value == "":
+            return None
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.fault(f"{_shown(value)} is not a number", column)
+        return number
+
     def whole_number(self, column: str, default: int) -> int:
         """Return a whole number of at least 1, or `default` where the column is absent or empty."""
         value = self.values.get(column)

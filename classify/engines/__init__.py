@@ -1,0 +1,1 @@
+"""What answers requests: one file an engine, each behind one method."""

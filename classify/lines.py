@@ -1,0 +1,91 @@
+"""JSON-lines files that grow while a job runs and survive its death."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from catalog.errors import ShelfmarkError
+
+
+class GrowingLines:
+    """Appends JSON objects, a line each. A line that a killed process left torn is cut off when the file is reopened.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made when missing.
+    keep : int, optional
+        Keep so many of the lines that are there already, and cut off the rest.
+    """
+
+    def __init__(self, path: Path, keep: int | None = None) -> None:
+        self.path = path
+        self.lines = 0
+        end = 0
+        if path.exists():
+            with open(path, "rb") as stream:
+                for line in stream:
+                    if not line.endswith(b"\n") or self.lines == keep:
+                        break
+                    end += len(line)
+                    self.lines += 1
+        self._stream = open(path, "ab")  # noqa: SIM115 -- closed by close()
+        self._stream.truncate(end)
+
+    def append(self, values: Iterable[Any]) -> None:
+        """Write the objects and hand them to the operating system: a killed process loses none of them."""
+        text = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
+        self._stream.write(text.encode())
+        self._stream.flush()
+        self.lines += text.count("\n")
+
+    def close(self) -> None:
+        """Close the file, and have the disk hold it before anything is built on it."""
+        if not self._stream.closed:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+def count_lines(path: Path) -> int:
+    """Return how many whole lines a file has; 0 where it is missing."""
+    if not path.exists():
+        return 0
+    with open(path, "rb") as stream:
+        return sum(1 for line in stream if line.endswith(b"\n"))
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """Yield the objects of a JSON-lines file that this package wrote.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the file is missing or a line is damaged.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ShelfmarkError(f"{path}, line {number}: damaged ({error.msg}); delete the file") from None
+    except FileNotFoundError:
+        raise ShelfmarkError(f"{path}: no such file; run the stage that writes it") from None
+    except UnicodeDecodeError as error:
+        raise ShelfmarkError(f"{path}: damaged ({error.reason}); delete the file") from None

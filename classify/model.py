@@ -1,0 +1,198 @@
+"""A fitted strategy, in memory and on disk."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from catalog.errors import ShelfmarkError
+from catalog.files import atomic_folder, read_json, write_json
+from catalog.messages import Prediction
+from catalog.products import Products, products_from_frame, read_products
+from catalog.schema import Schema, load_schema
+from classify.answers import AnswerReader
+from classify.progress import Progress, silent
+from classify.registry import DEFAULT_ENGINES, ENGINES, STRATEGIES, find
+from classify.strategies.base import check_options
+
+FORMAT = 1
+BLOCK_ROWS = 2048
+
+Table = pd.DataFrame | Products | str | Path
+"""Products as people have them: a pandas frame, a file or folder, or products already read."""
+
+
+class Model:
+    """A fitted strategy.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Fitted.
+    schema : Schema
+        The columns of the task.
+    seed : int
+        The seed that it was fitted with.
+    """
+
+    def __init__(self, strategy: Any, schema: Schema, *, seed: int) -> None:
+        self.strategy, self.schema, self.seed = strategy, schema, seed
+
+    def predict(self, products: Table, *, engine: str | None = None, progress: Progress = silent) -> pd.DataFrame:
+        """Return the predictions: a frame with the id, the levels, confidence and status, in input order.
+
+        Parameters
+        ----------
+        products : DataFrame, str, Path or Products
+            What to classify; labels are not needed.
+        engine : str, optional
+            What answers the requests, for strategies that ask; the strategy's default where it is None.
+        progress : Progress
+            Opens a progress bar.
+
+        Raises
+        ------
+        ShelfmarkError
+            When a row or the engine's name is wrong.
+        """
+        rows = _products(products, self.schema, labels=False)
+        table: list[dict[str, Any]] = []
+        with progress("predict", len(rows)) as advance:
+            for start in range(0, len(rows), BLOCK_ROWS):
+                block = rows.take(range(start, min(start + BLOCK_ROWS, len(rows))))
+                predictions = self._predictions(block, engine)
+                table += [prediction.to_dict(self.schema.id, self.schema.levels) for prediction in predictions]
+                advance(len(block))
+        return pd.DataFrame(table)
+
+    def _predictions(self, block: Products, engine: str | None) -> list[Prediction]:
+        if not hasattr(self.strategy, "requests"):
+            predictions: list[Prediction] = self.strategy.predict(block)
+            return predictions
+        requests = self.strategy.requests(block)
+        answering = find("engine", ENGINES, engine or DEFAULT_ENGINES[self.strategy.name])()
+        completions = {completion.id: completion for completion in answering.complete(requests)}
+        return self._reader.read(block, requests, completions)
+
+    @property
+    def _reader(self) -> AnswerReader:
+        if not hasattr(self, "_answers"):
+            self._answers = AnswerReader(self.strategy.taxonomy, self.strategy.options.policy)
+        return self._answers
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model, whole or not at all.
+
+        Raises
+        ------
+        ShelfmarkError
+            When `folder` holds something else than a model.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ShelfmarkError(f"{folder}: there is something else; choose another --out")
+        with atomic_folder(folder) as place:
+            self.strategy.save(place)
+            write_json(
+                place / "model.json",
+                {
+                    "format": FORMAT,
+                    "shelfmark": version("shelfmark"),
+                    "strategy": self.strategy.name,
+                    "schema": self.schema.to_dict(),
+                    "options": self.strategy.options.model_dump(),
+                    "seed": self.seed,
+                },
+            )
+
+
+def fit(
+    train: Table,
+    *,
+    strategy: str = "rag",
+    schema: str | Schema = "indoml",
+    seed: int = 0,
+    progress: Progress = silent,
+    **options: Any,
+) -> Model:
+    """Fit a strategy on labelled products.
+
+    Parameters
+    ----------
+    train : DataFrame, str, Path or Products
+        Products with labels: a frame with inputs and levels, or a file or folder as the command's ``--train``.
+    strategy : str
+        Its name: ``rag``.
+    schema : str or Schema
+        A preset's name, a TOML file or a schema.
+    seed : int
+        The same data, options and seed give the same model.
+    progress : Progress
+        Opens a progress bar.
+    **options
+        The strategy's options, by the names of the command's flags: ``top_k=5``.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a row, an option or a name is wrong.
+    """
+    schema = load_schema(schema) if isinstance(schema, str) else schema
+    chosen = find("strategy", STRATEGIES, strategy)
+    checked = check_options(chosen.options_class, strategy, options)
+    products = _products(train, schema, labels=True)
+    return Model(chosen.fit(products, schema, checked, seed=seed, progress=progress), schema, seed=seed)
+
+
+def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> Model:
+    """Read a model that was saved.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What `Model.save` or ``classify fit --out`` wrote.
+    strategy : str, optional
+        The strategy that the model must be of.
+    **options
+        Options to use in place of those that it was fitted with.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the folder is no model, damaged, of another version or of another strategy.
+    """
+    about = describe(folder)
+    if strategy is not None and about["strategy"] != strategy:
+        raise ShelfmarkError(f"{folder}: a model of strategy {about['strategy']}; use --strategy {about['strategy']}")
+    schema = Schema.from_dict(about["schema"])
+    chosen = find("strategy", STRATEGIES, about["strategy"])
+    checked = check_options(chosen.options_class, about["strategy"], {**about["options"], **options})
+    return Model(chosen.load(Path(folder), schema, checked, seed=about["seed"]), schema, seed=about["seed"])
+
+
+def describe(folder: str | Path) -> dict[str, Any]:
+    """Return what ``model.json`` says of a saved model: strategy, schema, options, seed.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the folder is no model, or one of another version.
+    """
+    file = Path(folder) / "model.json"
+    if not file.is_file():
+        raise ShelfmarkError(f"{folder}: not a model; make one with classify fit --train TRAIN --out {folder}")
+    about: dict[str, Any] = read_json(file)
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ShelfmarkError(f"{folder}: a model of another version of shelfmark; fit it again")
+    return about
+
+
+def _products(table: Table, schema: Schema, *, labels: bool) -> Products:
+    if isinstance(table, Products):
+        return table
+    if isinstance(table, pd.DataFrame):
+        return products_from_frame(table, schema, labels=labels)
+    return read_products(table, schema, labels=labels)

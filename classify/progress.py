@@ -1,0 +1,45 @@
+"""Progress bars with rate and time left; silent where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+Advance = Callable[[int], None]
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+"""Opens a bar: ``with progress('encode', 5000) as advance: advance(100)``."""
+
+
+def _ignore(rows: int) -> None:
+    del rows
+
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Advance]:
+    """Show nothing."""
+    del what, total
+    yield _ignore
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Advance]:
+    """Show a bar called `what` over `total` rows on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield _ignore
+        return
+    # Imported here: most of what the command prints needs no bar.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} rows/s" if speed else "")
+
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda rows: bars.advance(task, rows)

@@ -1,0 +1,178 @@
+"""Predictions against labels, from frames and from files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from catalog.errors import ShelfmarkError, nearest
+from catalog.messages import LabelPath, RowId
+from catalog.products import features_file, is_features, labels_beside, read_labels
+from catalog.schema import Schema, load_schema
+from catalog.tables import Row, read_table
+from catalog.taxonomy import Policy, Taxonomy
+from measure.evaluation import Evaluation
+from measure.evaluation import evaluate as compare
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    labels: pd.DataFrame,
+    *,
+    schema: str | Schema = "indoml",
+    taxonomy: Any = None,
+    policy: Policy = "path",
+) -> dict[str, Any]:
+    """Score predictions against labels: `measure.evaluation.Evaluation` as a dict.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        With the id, the levels and, where there is one, ``confidence``.
+    labels : DataFrame
+        With the id and the levels; every row needs a prediction.
+    schema : str or Schema
+        A preset's name, a TOML file or a schema.
+    taxonomy : Taxonomy, optional
+        Tells which predictions are valid under `policy`.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a column or a prediction is missing.
+    """
+    schema = load_schema(schema) if isinstance(schema, str) else schema
+    for name, frame in (("predictions", predictions), ("labels", labels)):
+        for column in (schema.id, *schema.levels):
+            if column not in frame.columns:
+                raise ShelfmarkError(f"the frame of {name} has no column '{column}'")
+    levels = list(schema.levels)
+    joined = labels.merge(predictions, on=schema.id, how="left", suffixes=(" true", ""), validate="one_to_one")
+    if joined[levels].isna().any(axis=None):
+        first = joined.loc[joined[levels].isna().any(axis=1), schema.id].iloc[0]
+        raise ShelfmarkError(f"no prediction for the id {first!r}; predict every row that is evaluated")
+    truth = list(joined[[f"{level} true" for level in levels]].itertuples(index=False, name=None))
+    predicted = list(joined[levels].itertuples(index=False, name=None))
+    confidence = joined["confidence"].to_numpy(dtype=np.float64) if "confidence" in joined else None
+    return score(truth, predicted, confidence, schema, taxonomy, policy).to_dict()
+
+
+def score(
+    truth: Sequence[tuple[str, ...]],
+    predicted: Sequence[tuple[str, ...]],
+    confidence: Any,
+    schema: Schema,
+    taxonomy: Any = None,
+    policy: Policy = "path",
+) -> Evaluation:
+    """Return the metrics of label paths, with validity where there is a taxonomy."""
+    valid = None if taxonomy is None else [taxonomy.is_valid(path, policy) for path in predicted]
+    return compare(truth, predicted, confidence, schema.levels, valid)
+
+
+def evaluate_files(
+    predictions: str | Path,
+    labels: str | Path,
+    schema: Schema,
+    *,
+    taxonomy: Taxonomy | None = None,
+    policy: Policy = "path",
+    by: str | None = None,
+) -> tuple[Evaluation, dict[str, Evaluation]]:
+    """Score a file of predictions against a file of labels.
+
+    Parameters
+    ----------
+    predictions : str or Path
+        A run directory, ``predictions.jsonl``, a ``.predict`` file or any other table with the id and the levels.
+    labels : str or Path
+        A ``.labels`` file, a ``.features`` file with its ``.labels`` beside it, or a table with the levels.
+    schema : Schema
+        The columns.
+    taxonomy : Taxonomy, optional
+        Tells which predictions are valid under `policy`.
+    policy : {'path', 'brand-free'}
+        What is valid.
+    by : str, optional
+        A column of the predictions, the labels or the features beside the labels: score each of its values, too.
+
+    Returns
+    -------
+    (Evaluation, dict of str to Evaluation)
+        Of all rows, and of the rows with each value of `by`, most frequent first.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a file is wrong, or an id stands in one of the two alone.
+    """
+    predictions, labels = Path(predictions), Path(labels)
+    if predictions.is_dir():
+        predictions = predictions / "predictions.jsonl"
+    if labels.is_dir() or is_features(labels):
+        features = features_file(labels, "test")
+        labels = labels_beside(features) or features
+    truth = read_labels(labels, schema)
+    answers = {row.id(schema.id): row for row in _unique(read_table(predictions, (schema.id, *schema.levels)), schema)}
+    for name in truth:
+        if name not in answers:
+            raise ShelfmarkError(
+                f"{predictions}: no prediction for the id {name!r} of {labels.name} "
+                f"({len(answers)} predictions, {len(truth)} labels)"
+            )
+    for name, row in answers.items():
+        if name not in truth:
+            raise row.fault(f"the id {name!r} is not in {labels.name}", schema.id)
+    paths = [tuple(answers[name].text(level) for level in schema.levels) for name in truth]
+    chances = [answers[name].number("confidence") for name in truth]
+    confidence = None if any(chance is None for chance in chances) else np.array(chances, dtype=np.float64)
+    if confidence is not None and not ((confidence >= 0) & (confidence <= 1)).all():
+        name = list(truth)[int(np.flatnonzero(~((confidence >= 0) & (confidence <= 1)))[0])]
+        raise answers[name].fault("a confidence is between 0 and 1", "confidence")
+    true_paths = list(truth.values())
+    whole = score(true_paths, paths, confidence, schema, taxonomy, policy)
+    parts: dict[str, Evaluation] = {}
+    if by is not None:
+        values = _column(by, truth, answers, labels, schema)
+        groups: dict[str, list[int]] = {}
+        for at, value in enumerate(values):
+            groups.setdefault(value, []).append(at)
+        for value, rows in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
+            part = None if confidence is None else confidence[rows]
+            chosen, answered = [true_paths[row] for row in rows], [paths[row] for row in rows]
+            parts[value] = score(chosen, answered, part, schema, taxonomy, policy)
+    return whole, parts
+
+
+def _unique(rows: Any, schema: Schema) -> Any:
+    seen: set[RowId] = set()
+    for row in rows:
+        name = row.id(schema.id)
+        if name in seen:
+            raise row.fault(f"the id {name!r} occurs twice; each row needs its own", schema.id)
+        seen.add(name)
+        yield row
+
+
+def _column(
+    by: str, truth: dict[RowId, LabelPath], answers: dict[RowId, Row], labels: Path, schema: Schema
+) -> list[str]:
+    """Return the value of the column `by` for each id: of the labels, the features beside them or the predictions."""
+    files = [labels]
+    features = labels.with_name(labels.name.replace(".labels", ".features"))
+    if features != labels and features.is_file():
+        files.append(features)
+    known: set[str] = set()
+    for rows in (*(read_table(file) for file in files), answers.values()):
+        found = {}
+        for row in rows:
+            known |= row.values.keys()
+            if by in row.values:
+                found[row.id(schema.id)] = row.values[by]
+        if found:
+            return ["(none)" if found.get(name) in (None, "") else str(found[name]) for name in truth]
+    raise ShelfmarkError(f"--by {by}: no such column{nearest(by, known)}; there are: {', '.join(sorted(known))}")

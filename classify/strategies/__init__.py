@@ -1,0 +1,1 @@
+"""How a product becomes a label path: one file a strategy."""

@@ -1,0 +1,85 @@
+"""What a strategy is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from catalog.errors import ShelfmarkError, nearest
+from catalog.messages import Prediction, Request
+from catalog.products import Products
+from catalog.schema import Schema
+from catalog.taxonomy import Policy, Taxonomy
+from classify.progress import Progress
+
+
+class Options(BaseModel):
+    """What a user chooses of a strategy; each strategy adds its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: Policy = "path"
+
+
+class Strategy(Protocol):
+    """Learns from labelled products and predicts the label paths of others."""
+
+    name: ClassVar[str]
+    options_class: ClassVar[type[Options]]
+    schema: Schema
+    options: Any
+    taxonomy: Taxonomy
+
+    @classmethod
+    def fit(cls, train: Products, schema: Schema, options: Any, *, seed: int, progress: Progress) -> Self:
+        """Learn from labelled products."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into `folder`."""
+
+    @classmethod
+    def load(cls, folder: Path, schema: Schema, options: Any, *, seed: int) -> Self:
+        """Read what `save` wrote, to be used with `options` (which may differ from those of the fit)."""
+
+
+class ChatStrategy(Strategy, Protocol):
+    """A strategy that asks: it writes requests, which an engine answers."""
+
+    def requests(self, products: Products) -> list[Request]:
+        """Return one request for each product, in order."""
+
+
+class DirectStrategy(Strategy, Protocol):
+    """A strategy that needs no engine."""
+
+    def predict(self, products: Products) -> list[Prediction]:
+        """Return one prediction for each product, in order."""
+
+
+def check_options(options_class: type[Options], strategy: str, given: dict[str, Any]) -> Options:
+    """Make a strategy's options of what the user gave.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the strategy has no such option, or the value is wrong.
+    """
+    known = options_class.model_fields
+    for name in given:
+        if name not in known:
+            flag, flags = _flag(name), [_flag(other) for other in known]
+            raise ShelfmarkError(
+                f"{flag} is not an option of {strategy}{nearest(flag, flags)}; it has {', '.join(flags)}"
+            )
+    try:
+        return options_class(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise ShelfmarkError(f"{_flag(name)} {given[name]}: {first['msg']}") from None
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

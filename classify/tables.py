@@ -1,0 +1,78 @@
+"""Tables for people: how a run ended, how predictions score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from catalog.files import read_json
+from catalog.messages import STATUSES
+from classify.run import Run
+from measure.evaluation import Evaluation
+
+
+def _two_columns(title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right", overflow="fold")
+    return table
+
+
+def run_table(run: Run) -> Table:
+    """Return what a run has done: rows, time by stage, statuses, confidence, accuracy where labels are known."""
+    manifest = run.manifest
+    table = _two_columns(str(run.folder))
+    engine = f", {manifest['engine']}" if manifest["engine"] else ""
+    table.add_row("strategy", f"{manifest['strategy']}{engine}")
+    table.add_row("rows", f"{manifest['rows']:,}")
+    for stage, done in manifest["stages"].items():
+        speed = f", {done['rows'] / done['seconds']:,.0f} rows/s" if done["seconds"] >= 0.1 else ""
+        table.add_row(stage, f"{done['seconds']:,.1f} s{speed}")
+    if run.finished:
+        metrics = read_json(run.folder / "metrics.json")
+        for status in STATUSES:
+            count = metrics["statuses"].get(status, 0)
+            table.add_row(status, f"{count:,} ({count / metrics['rows']:.1%})")
+        table.add_row("mean confidence", f"{metrics['mean_confidence']:.3f}")
+        if "evaluation" in metrics:
+            _add_scores(table, metrics["evaluation"])
+        table.add_row("next", f"classify submit {run.folder}")
+    else:
+        table.add_row("next", f"classify resume {run.folder}")
+    return table
+
+
+def _add_scores(table: Table, scores: dict[str, Any]) -> None:
+    low, high = scores["item_accuracy_interval"]
+    table.add_row("item accuracy", f"{scores['item_accuracy']:.4f} ({low:.4f} to {high:.4f})")
+    for level, values in scores["by_level"].items():
+        table.add_row(f"  {level}", f"{values['accuracy']:.4f}")
+    table.add_row("hierarchical F1", f"{scores['hierarchical_f1']:.4f}")
+    table.add_row("macro F1", f"{scores['macro_f1']:.4f}")
+    if scores["valid"] is not None:
+        table.add_row("valid", f"{scores['valid']:.2%}")
+    if scores["ece"] is not None:
+        table.add_row("calibration error", f"{scores['ece']:.4f}")
+
+
+def evaluation_table(whole: Evaluation, parts: dict[str, Evaluation], by: str | None) -> Table:
+    """Return the scores of all rows or, with `by`, one line for each value of that column and one for all."""
+    if by is None:
+        table = _two_columns(f"{whole.rows:,} rows")
+        _add_scores(table, whole.to_dict())
+        return table
+    table = Table(title=f"{whole.rows:,} rows by {by}", title_justify="left")
+    table.add_column(by)
+    for name in ("rows", "item accuracy", "accuracy", "macro F1", "hierarchical F1", "valid", "ECE"):
+        table.add_column(name, justify="right")
+    for value, scores in [*parts.items(), ("all", whole)]:
+        table.add_row(
+            value,
+            f"{scores.rows:,}",
+            *(f"{number:.4f}" for number in (scores.item_accuracy, scores.accuracy, scores.macro_f1)),
+            f"{scores.hierarchical_f1:.4f}",
+            "" if scores.valid is None else f"{scores.valid:.2%}",
+            "" if scores.ece is None else f"{scores.ece:.4f}",
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Metrics, as pure functions on plain values: accuracy, hierarchy, calibration, and all of them at once."""
