@@ -76,10 +76,11 @@ def classify(
     if (train is None) == (model is None) or test is None:
         raise ShelfmarkError("give --test TEST and one of --train TRAIN and --model MODEL; see classify --help")
     from catalog.schema import load_schema
+    from classify.job import Job
     from classify.model import describe
     from classify.progress import bar
     from classify.registry import STRATEGIES, find
-    from classify.run import Job, Run
+    from classify.run import Run
     from classify.strategies.base import check_options
 
     chosen = find("strategy", STRATEGIES, strategy)

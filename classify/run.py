@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
-from catalog.files import atomic_write, content_hash, read_json, write_json
+from catalog.files import atomic_write, read_json, write_json
 from catalog.messages import Completion, Prediction, Request
 from catalog.products import Products, features_file, labels_beside, read_products, stream_products
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.answers import AnswerReader
+from classify.job import Job
 from classify.lines import GrowingLines, count_lines, read_lines
-from classify.model import Model, describe, fit, load
+from classify.model import Model, fit, load
 from classify.progress import Progress, silent
 from classify.provenance import provenance
-from classify.registry import DEFAULT_ENGINES, ENGINES, STRATEGIES, find
+from classify.registry import ENGINES, STRATEGIES, find
 from classify.scoring import evaluate_files
 
 STAGES = ("requests", "completions", "predictions", "report")
@@ -38,39 +39,6 @@ FORMAT = 1
 # just as it was in an unbroken run, to the last bit.
 BLOCK_ROWS = 2048
 FLUSH_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a run is to do.
-
-    Attributes
-    ----------
-    strategy, engine : str
-        Their names; the engine is an empty string for a strategy that asks nothing.
-    schema : Schema
-        The columns.
-    options : dict
-        All of the strategy's options.
-    seed : int
-        The seed.
-    test : Path
-        The products to classify.
-    train, model : Path or None
-        One of the two: labelled products to fit on, or a fitted model.
-    limit : int or None
-        Classify so many rows at most.
-    """
-
-    strategy: str
-    engine: str
-    schema: Schema
-    options: dict[str, Any]
-    seed: int
-    test: Path
-    train: Path | None = None
-    model: Path | None = None
-    limit: int | None = None
 
 
 @dataclass
@@ -103,7 +71,7 @@ class Run:
         ShelfmarkError
             When an input is wrong, or the directory belongs to another job or holds something else.
         """
-        wanted = _identity(job)
+        wanted = job.identity()
         if (folder / "manifest.json").is_file():
             run = cls.open(folder, progress=progress)
             run._require_same(wanted)
@@ -364,38 +332,6 @@ class Run:
             for leftover in self.folder.glob(".*.tmp"):  # of a killed process: nobody else holds the lock
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield
-
-
-def _identity(job: Job) -> dict[str, Any]:
-    """Return what makes two jobs the same: options and the content of what they read."""
-    test = features_file(job.test, "test")
-    inputs = {"test": _hash(test)}
-    if job.train is not None:
-        train = features_file(job.train, "train")
-        inputs["train"] = _hash(train)
-        labels = labels_beside(train)
-        if labels is not None:
-            inputs["train labels"] = _hash(labels)
-    if job.model is not None:
-        describe(job.model)
-        inputs["model"] = _hash(job.model / "model.json")
-    return {
-        "strategy": job.strategy,
-        "engine": job.engine or DEFAULT_ENGINES.get(job.strategy, ""),
-        "schema": job.schema.to_dict(),
-        "options": job.options,
-        "seed": job.seed,
-        "limit": job.limit,
-        "train": None if job.train is None else str(job.train.resolve()),
-        "model": None if job.model is None else str(job.model.resolve()),
-        "inputs": inputs,
-    }
-
-
-def _hash(path: Path) -> str:
-    if not path.is_file():
-        raise ShelfmarkError(f"{path}: no such file")
-    return content_hash(path)
 
 
 def _copy(source: Path, folder: Path) -> Path:
