@@ -74,8 +74,10 @@ class Run:
         wanted = job.identity()
         if (folder / "manifest.json").is_file():
             run = cls.open(folder, progress=progress)
-            run._require_same(wanted)
-            return run
+            if run.manifest["stages"]:
+                run._require_same(wanted)
+                return run
+            shutil.rmtree(folder)  # a job that died before it had done anything
         if folder.exists() and (not folder.is_dir() or any(name for name in folder.iterdir() if name.name != ".lock")):
             raise ShelfmarkError(f"{folder}: not a run, and not empty; choose another --run")
         test = features_file(job.test, "test")
@@ -170,6 +172,11 @@ class Run:
                     self._timed(name, work[name])
             if until == STAGES[-1] and not self.finished:
                 self._record(finished=_now())
+
+    def discard_if_empty(self) -> None:
+        """Delete the directory if no stage is done: nothing is lost, and no half-made run is left behind."""
+        if not self.manifest["stages"]:
+            shutil.rmtree(self.folder)
 
     # The stages.
 
@@ -312,7 +319,7 @@ class Run:
     def _require_same(self, wanted: dict[str, Any]) -> None:
         for key, value in wanted.items():
             here = self.manifest.get(key)
-            if here == value:
+            if here == value or key in ("train", "model"):  # those are compared by content, as inputs
                 continue
             if isinstance(value, dict) and isinstance(here, dict):
                 key = min(name for name in value.keys() | here.keys() if value.get(name) != here.get(name))
