@@ -232,9 +232,6 @@ def _execute(run: Run, until: str, engine: str | None) -> None:
     except KeyboardInterrupt:
         typer.echo(f"\nstopped; carry on with: classify resume {run.folder}", err=True)
         raise
-    except ShelfmarkError:
-        run.discard_if_empty()
-        raise
     _print(run_table(run))
 
 

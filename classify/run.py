@@ -77,7 +77,8 @@ class Run:
             if run.manifest["stages"]:
                 run._require_same(wanted)
                 return run
-            shutil.rmtree(folder)  # a job that died before it had done anything
+            with run._locked():  # a job that died before it had done anything
+                shutil.rmtree(folder)
         if folder.exists() and (not folder.is_dir() or any(name for name in folder.iterdir() if name.name != ".lock")):
             raise ShelfmarkError(f"{folder}: not a run, and not empty; choose another --run")
         test = features_file(job.test, "test")
@@ -156,27 +157,30 @@ class Run:
             self.manifest = read_json(self.folder / "manifest.json")
             if engine is not None:
                 self._change_engine(engine)
-            asks = hasattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "requests")
-            stages = STAGES if asks else ("predictions", "report")
-            work: dict[str, Callable[[], int]] = {
-                "requests": self._write_requests,
-                "completions": self._collect_completions,
-                "predictions": self._snap_answers if asks else self._predict_directly,
-                "report": self._write_metrics,
-            }
-            for name in STAGES[: STAGES.index(until) + 1]:
-                if name in stages and name not in self.manifest["stages"]:
-                    if name == stages[0]:
-                        self._model = self._fitted()
-                        self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
-                    self._timed(name, work[name])
+            try:
+                self._carry_out(until)
+            except ShelfmarkError:
+                if not self.manifest["stages"]:  # nothing is done: leave no half-made run behind
+                    shutil.rmtree(self.folder)
+                raise
             if until == STAGES[-1] and not self.finished:
                 self._record(finished=_now())
 
-    def discard_if_empty(self) -> None:
-        """Delete the directory if no stage is done: nothing is lost, and no half-made run is left behind."""
-        if not self.manifest["stages"]:
-            shutil.rmtree(self.folder)
+    def _carry_out(self, until: str) -> None:
+        asks = hasattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "requests")
+        stages = STAGES if asks else ("predictions", "report")
+        work: dict[str, Callable[[], int]] = {
+            "requests": self._write_requests,
+            "completions": self._collect_completions,
+            "predictions": self._snap_answers if asks else self._predict_directly,
+            "report": self._write_metrics,
+        }
+        for name in STAGES[: STAGES.index(until) + 1]:
+            if name in stages and name not in self.manifest["stages"]:
+                if name == stages[0]:
+                    self._model = self._fitted()
+                    self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
+                self._timed(name, work[name])
 
     # The stages.
 
