@@ -34,7 +34,7 @@ EncoderOption = Annotated[
     str | None, typer.Option(help="ngram (default), mpnet, minilm, any sentence-transformers name, or hybrid:NAME.")
 ]
 TopKOption = Annotated[int | None, typer.Option(help="Similar products that vote and are shown (default 5).")]
-FilterOption = Annotated[str | None, typer.Option(help="What is searched first: retailer (default) or none.")]
+FilterOption = Annotated[str | None, typer.Option(help="What is searched: retailer, prefer, none, or auto (default).")]
 BandOption = Annotated[float | None, typer.Option(help="Prefer prices within this factor; by default a soft weight.")]
 PolicyOption = Annotated[str | None, typer.Option(help="path: whole paths seen in training (default); or brand-free.")]
 SeedOption = Annotated[int, typer.Option(help="The same input, options and seed give the same bytes.")]

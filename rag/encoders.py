@@ -125,7 +125,7 @@ def make_encoder(name: str) -> Encoder:
     if name.startswith("hybrid:"):
         return HybridEncoder(make_encoder("ngram"), make_encoder(name.removeprefix("hybrid:")))
     full = SHORT_NAMES.get(name, name)
-    if "/" not in full and not Path(full).is_dir():
+    if not full or ("/" not in full and not Path(full).is_dir()):
         known = ("ngram", *SHORT_NAMES, "hybrid:mpnet")
         raise ShelfmarkError(
             f"--encoder {name}: unknown{nearest(name, known)}; use {', '.join(known)}, "
@@ -151,6 +151,9 @@ def load_encoder(folder: Path) -> Encoder:
     ShelfmarkError
         When the folder is damaged.
     """
-    encoder = make_encoder(read_json(folder / "encoder.json")["name"])
+    about = read_json(folder / "encoder.json")
+    if not isinstance(about, dict) or not isinstance(about.get("name"), str):
+        raise ShelfmarkError(f"{folder / 'encoder.json'}: damaged; fit the model again")
+    encoder = make_encoder(about["name"])
     encoder.load(folder)
     return encoder

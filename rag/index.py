@@ -111,7 +111,7 @@ class Index:
             flat: Any = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
             dense = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
             exact, exact_from = None, 0
-            if (folder / "exact_shape.npy").exists():
+            if any(folder.glob("exact_*.npy")):
                 parts = [np.load(folder / f"exact_{name}.npy", mmap_mode="r") for name in ("data", "indices", "indptr")]
                 features, exact_from = (int(value) for value in np.load(folder / "exact_shape.npy"))
                 exact = sparse.csr_array(tuple(parts), shape=(flat.ntotal, features))
@@ -126,7 +126,7 @@ class Index:
             )
             if not len(products) == flat.ntotal:
                 raise ValueError(f"{len(products)} rows, {flat.ntotal} vectors")
-        except (OSError, RuntimeError, ValueError, KeyError, pa.ArrowException) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
             reason = str(error).strip().splitlines()[-1][:160] if str(error).strip() else type(error).__name__
             raise ShelfmarkError(f"{folder}: damaged or of another version ({reason}); fit the model again") from None
         index = cls(encoder, Vectors(dense, exact, exact_from), products, schema)

@@ -1,11 +1,13 @@
 """The embedded encoder: character n-grams, weighted by rarity, sketched into dense vectors. No download.
 
 Receipts begin with the brand, so the n-grams of the leading word count a second time, as a field of their own: on
-three real sets that gains 1 to 6 points of item accuracy (``benchmarks/rag.py``).
+three real sets that gains 1 to 6 points of item accuracy (``benchmarks/neighbours.py``).
 """
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,7 +111,7 @@ class NgramEncoder:
         try:
             with np.load(folder / "ngram.npz", allow_pickle=False) as stored:
                 self._idf = list(stored["idf"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ShelfmarkError(f"{folder / 'ngram.npz'}: damaged ({error}); fit the model again") from None
         if any(idf.shape != (FEATURES,) for idf in self._idf) or len(self._idf) != len(self._fields):
             raise ShelfmarkError(f"{folder / 'ngram.npz'}: made by another version; fit the model again")

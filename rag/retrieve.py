@@ -13,7 +13,7 @@ from catalog.products import Products
 from rag.encoders import Vectors
 from rag.index import Index, log_prices
 
-Filter = Literal["retailer", "none"]
+Filter = Literal["retailer", "prefer", "none"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 SHORTLIST = 200  # candidates that the dense vectors give, re-ranked exactly
@@ -68,7 +68,7 @@ class Neighbours:
 def shortlist(
     index: Index, vectors: Vectors, products: Products, *, filter_by: Filter, enough: int, width: int = SHORTLIST
 ) -> Shortlist:
-    """Search the index for each product: its retailer's slice first, the rest only where that holds too few.
+    """Search the index for each product: its retailer's slice first, then the rest where that is asked for.
 
     Filtering comes before the search: a slice is searched exhaustively, so a filter never hides a match.
 
@@ -80,8 +80,8 @@ def shortlist(
         The encoded products.
     products : Products
         The queries; their retailers choose the slices.
-    filter_by : {'retailer', 'none'}
-        ``none`` searches the whole index for all.
+    filter_by : {'retailer', 'prefer', 'none'}
+        ``retailer`` searches the slice alone, ``prefer`` the slice and the whole index, ``none`` the whole index.
     enough : int
         A slice with fewer rows is not enough: the search widens to the whole index.
     width : int
@@ -92,15 +92,16 @@ def shortlist(
     groups: dict[tuple[int, int], list[int]] = {}
     everywhere = (0, len(index))
     for query, retailer in enumerate(products.retailers):
-        start, end = index.slices.get(retailer, everywhere) if filter_by == "retailer" else everywhere
-        if end - start < enough:
+        start, end = index.slices.get(retailer, everywhere) if filter_by != "none" else everywhere
+        if end - start < (len(index) if filter_by == "prefer" else enough):
             groups.setdefault((start, end), []).append(query)
             start, end = everywhere
         groups.setdefault((start, end), []).append(query)
     for (start, end), members in sorted(groups.items(), key=lambda group: group[0][1] - group[0][0]):
         picked = np.array(members, dtype=np.intp)
         base = index.vectors.dense[start:end]
-        _, near = faiss.knn(vectors.dense[picked], base, min(width, end - start), metric=faiss.METRIC_INNER_PRODUCT)
+        share = width // 2 if filter_by == "prefer" and base.shape[0] < len(index) else width
+        _, near = faiss.knn(vectors.dense[picked], base, min(share, end - start), metric=faiss.METRIC_INNER_PRODUCT)
         near = np.where(near >= 0, near + start, -1)
         # A small slice comes first (the groups are sorted by size): what the widened search finds goes behind it.
         held = (rows[picked] >= 0).sum(axis=1)
@@ -139,6 +140,7 @@ def rank(
     filter_by: Filter,
     price_weight: float,
     price_band: float | None = None,
+    other_weight: float = 1.0,
 ) -> Neighbours:
     """Choose the k nearest of a shortlist, by similarity and price.
 
@@ -152,13 +154,15 @@ def rank(
         The queries' prices; NaN where they are missing.
     k : int
         Neighbours for each query.
-    filter_by : {'retailer', 'none'}
+    filter_by : {'retailer', 'prefer', 'none'}
         With ``retailer``, products of other retailers come only after all of the query's own.
     price_weight : float
         How much a difference in price counts: a weight of 0.2 takes 13% off a product of twice the price.
     price_band : float, optional
         A hard filter: only prices within this factor (2 means half to twice), others only where too few are left.
         A missing price is in the band.
+    other_weight : float
+        With ``prefer``, what the similarity of another retailer's product is multiplied by, at most 1.
     """
     if found.rows.shape[1] < k:
         missing = k - found.rows.shape[1]
@@ -173,6 +177,8 @@ def rank(
     absent = found.rows < 0
     similarity = np.where(absent, np.float32(0), np.maximum(found.similarity, 0))
     weight = (similarity * np.exp(-price_weight * gap)).astype(np.float32)
+    if filter_by == "prefer":
+        weight = np.where(found.same_retailer, weight, weight * np.float32(other_weight))
     own = found.same_retailer if filter_by == "retailer" else np.zeros_like(absent)
     out_of_band = known & (gap > np.log(price_band) + 1e-9) if price_band is not None else np.zeros_like(absent)
     # Stages of widening: own retailer and price band, own retailer, price band, anything; padding last.

