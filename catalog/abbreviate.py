@@ -88,11 +88,9 @@ def mistype(text: str, place: float) -> str:
     if len(text) < 3:
         return text
     slip, at = divmod(int(place * 3 * (len(text) - 1)), len(text) - 1)
-    if slip == 0:
-        return text[:at] + text[at + 1 :]
-    if slip == 1:
-        return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
-    return text[:at] + _LOOKALIKES.get(text[at], text[at]) + text[at + 1 :]
+    wrong = ("", text[at + 1] + text[at], _LOOKALIKES.get(text[at], text[at]))[slip]
+    slipped = text[:at] + wrong + text[at + (2 if slip == 1 else 1) :]
+    return " ".join(slipped.split())
 
 
 class Till:
@@ -154,7 +152,7 @@ class Till:
         found = self._words.get(phrase)
         if found is None:
             way, keep = self.style.words, self.style.keep
-            words = plain_words(phrase)
+            words = plain_words(phrase) or [phrase]
             usual = [shorten(word, way, keep) if stable_hash(self.key, word) % 8 < 4 else word for word in words]
             tight = [shorten(word, "both" if way != "cut" else "cut", min(keep, 4)) for word in words]
             found = self._words[phrase] = (" ".join(usual), " ".join(tight))

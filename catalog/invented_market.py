@@ -36,7 +36,7 @@ class Brand:
 
 
 @cache
-def tables() -> dict[str, Any]:
+def market_tables() -> dict[str, Any]:
     """Return the tables of `sample_taxonomy.toml`."""
     return tomllib.loads(files("catalog").joinpath("sample_taxonomy.toml").read_text(encoding="utf-8"))
 
@@ -47,7 +47,7 @@ def house_style(shop: dict[str, Any]) -> HouseStyle:
 
 
 def invented_market(levels: tuple[str, ...], seed: int) -> Market:
-    """Return the invented market: four levels, some 3,500 label paths, 24 shops.
+    """Return the invented market: four levels, some 4,700 label paths, 24 shops.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def invented_market(levels: tuple[str, ...], seed: int) -> Market:
     seed : int
         Decides which shop stocks which brand, and what is abbreviated how.
     """
-    data = tables()
+    data = market_tables()
     nameless = set(data["from_file"]["nameless"])
     modules: dict[LabelPath, dict[str, Any]] = {
         (supergroup, group, module): values
@@ -98,7 +98,7 @@ def invented_market(levels: tuple[str, ...], seed: int) -> Market:
                 if _chance(seed, name, "stocks", brand.name) < shop["brands"]
             ]
             own = [
-                (add(module, line, price), 1.0 / rank)
+                (add(module, line, price), rank**-2.0)
                 for rank, (line, price) in enumerate(shop["own"].items(), start=1)
                 if _chance(seed, name, "makes", line, *module) < OWN_BREADTH[rank > 1]
             ]

@@ -33,7 +33,7 @@ SKEW = (2.2, 2.2, 4.0)
 
 
 def write_sample(
-    out: Path,
+    out: str | Path,
     *,
     rows: int,
     test_rows: int,
@@ -51,7 +51,7 @@ def write_sample(
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         The folder; made where it is not there.
     rows, test_rows : int
         Rows of train and test, at least 1 each. Ids run from 0 through train, then on through test. Both come from one
@@ -70,6 +70,7 @@ def write_sample(
     ShelfmarkError
         When the arguments cannot give sample data, or `out` is not a folder.
     """
+    out = Path(out)
     _check(rows=rows, test_rows=test_rows)
     market = _market(schema, taxonomy, seed)
     if out.exists() and not out.is_dir():

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from catalog.schema import SEPARATOR
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json", ".features", ".labels", ".predict")
 CSV_SUFFIXES = (".csv", ".tsv")
 SUFFIXES = (*JSON_SUFFIXES, *CSV_SUFFIXES, ".parquet")
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 csv.field_size_limit(2**31 - 1)
 
@@ -51,12 +54,18 @@ class Row:
             raise self.fault(f"no column '{column}'{nearest(column, self.values)}; columns here: {found}")
         return self.values[column]
 
+    def _check_characters(self, value: str, column: str) -> None:
+        # JSON can spell half of a surrogate pair, which no UTF-8 file can hold: it would break the output.
+        if not value.isascii() and _HALF_PAIR.search(value):
+            raise self.fault(f"{ascii(value)[:60]} holds half a surrogate pair; write the whole character", column)
+
     def id(self, column: str) -> RowId:
         """Return the row's id: a whole number, or text. Whole numbers written as text become numbers."""
         value = self._value(column)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, str) and value:
+            self._check_characters(value, column)
             plain = value.isascii() and value.isdigit() and (value == "0" or value[0] != "0")
             return int(value) if plain and len(value) < 19 else value
         if isinstance(value, int) and not isinstance(value, bool):
@@ -71,10 +80,13 @@ class Row:
             return default
         value = self._value(column)
         if isinstance(value, str):
+            self._check_characters(value, column)
             return value
         if value is None:
             return ""
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, float) and math.isfinite(value):
             return str(value)
         raise self.fault(f"{_shown(value)} is not text", column)
 
@@ -85,6 +97,8 @@ class Row:
             return math.nan
         try:
             price = math.nan if isinstance(value, bool) else float(value)
+        except OverflowError:
+            price = math.inf
         except (TypeError, ValueError):
             raise self.fault(f"{_shown(value)} is not a number; write the price as 3.99", column) from None
         if not math.isfinite(price):
@@ -128,9 +142,9 @@ class Row:
             return default
         try:
             number = int(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = 0
-        if number < 1:
+        if number < 1 or isinstance(value, bool) or (isinstance(value, float) and number != value):
             raise self.fault(f"{_shown(value)} is not a whole number of at least 1", column)
         return number
 
@@ -228,13 +242,15 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line.rstrip(" \t\r\n"))  # else the column is counted from the line's end
         except json.JSONDecodeError as error:
             raise ShelfmarkError(
                 f"{file}, line {number}, column {error.colno}: not JSON ({error.msg}); write one object a line"
             ) from None
         except RecursionError:
             raise ShelfmarkError(f"{file}, line {number}: nested too deep; write one flat object a line") from None
+        except ValueError as error:  # a number of more than 4,300 digits
+            raise ShelfmarkError(f"{file}, line {number}: not readable ({error})") from None
         if not isinstance(value, dict):
             raise ShelfmarkError(f"{file}, line {number}: {_shown(value)} is not an object; write one object a line")
         yield Row(file, f"line {number}", value)
@@ -278,5 +294,5 @@ def _read_parquet(path: Path) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(file, f"row {number}", values)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise ShelfmarkError(f"{file}, after row {number}: not readable as Parquet ({error})") from None

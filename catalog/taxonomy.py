@@ -96,12 +96,16 @@ class Taxonomy:
     def from_labels(
         cls, labels: Iterable[LabelPath], levels: tuple[str, ...], retailers: Sequence[str] | None = None
     ) -> Taxonomy:
-        """Count the paths of labelled products, and those of each retailer (one for each label) where given."""
+        """Count the paths of labelled products, and those of each retailer (one for each label) where given.
+
+        Products without a retailer (an empty string) count among the paths alone.
+        """
         labels = list(labels)
         by_retailer: dict[str, Counter[LabelPath]] = defaultdict(Counter)
         if retailers is not None:
             for retailer, path in zip(retailers, labels, strict=True):
-                by_retailer[retailer][path] += 1
+                if retailer:
+                    by_retailer[retailer][path] += 1
         return cls(levels, Counter(labels), by_retailer)
 
     @classmethod
@@ -125,13 +129,24 @@ class Taxonomy:
         return cls(schema.levels, counts, retailers)
 
     def write(self, path: str | Path) -> None:
-        """Write the taxonomy as CSV: one row for each path, or for each retailer and path where both are known."""
+        """Write the taxonomy as CSV: one row for each path, or for each retailer and path where both are known.
+
+        Counts that belong to no retailer get rows with an empty one.
+        """
+        # The csv module of Python 3.11 leaves a lone carriage return unquoted, and then cannot read it.
+        bare = any("\r" in value for words in (*self.paths, tuple(self.retailers)) for value in words)
         with atomic_write(path) as stream:
-            writer = csv.writer(stream, lineterminator="\n")
+            quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+            writer = csv.writer(stream, lineterminator="\n", quoting=quoting)
             if self.retailers:
                 writer.writerow(["retailer", *self.levels, "count"])
                 for retailer, paths in self.retailers.items():
                     writer.writerows([retailer, *label, count] for label, count in sorted(paths.items()))
+                known: Counter[LabelPath] = Counter()
+                for paths in self.retailers.values():
+                    known.update(paths)
+                rest = ((label, count - known[label]) for label, count in self.counts.items())
+                writer.writerows(["", *label, count] for label, count in rest if count > 0)
             else:
                 writer.writerow([*self.levels, "count"])
                 writer.writerows([*label, count] for label, count in self.counts.items())

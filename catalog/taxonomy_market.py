@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.abbreviate import plain_words
-from catalog.invented_market import house_style, tables
+from catalog.invented_market import house_style, market_tables
 from catalog.market import Market, Shelf, Shop
 from catalog.messages import LabelPath
 from catalog.mixing import mix, stable_hash, uniform
@@ -34,7 +34,7 @@ def taxonomy_market(taxonomy: Taxonomy, seed: int) -> Market:
     seed : int
         Decides ranks, prices, and what is abbreviated how.
     """
-    data = tables()
+    data = market_tables()
     keys = np.array([stable_hash(seed, SEPARATOR.join(path)) for path in taxonomy.paths], dtype=np.uint64)
     shelves = _shelves(taxonomy.paths, seed)
     ranks = np.empty(len(keys), dtype=np.float64)
@@ -81,7 +81,7 @@ def taxonomy_market(taxonomy: Taxonomy, seed: int) -> Market:
 
 def _shelves(paths: list[LabelPath], seed: int) -> list[Shelf]:
     """Return a shelf for each path: words of the level above the brand, price of the module times the brand's."""
-    data = tables()["from_file"]
+    data = market_tables()["from_file"]
     silent, nameless = set(data["silent"]), set(data["nameless"])
     modules: dict[LabelPath, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], float, float]] = {}
     shelves = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, nearest
 
 if TYPE_CHECKING:
     from catalog.schema import Schema
@@ -37,7 +37,7 @@ TopKOption = Annotated[int | None, typer.Option(help="Similar products that vote
 FilterOption = Annotated[str | None, typer.Option(help="What is searched: retailer, prefer, none, or auto (default).")]
 BandOption = Annotated[float | None, typer.Option(help="Prefer prices within this factor; by default a soft weight.")]
 PolicyOption = Annotated[str | None, typer.Option(help="path: whole paths seen in training (default); or brand-free.")]
-SeedOption = Annotated[int, typer.Option(help="The same input, options and seed give the same bytes.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
 UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
 
 
@@ -80,9 +80,10 @@ def classify(
     from classify.model import describe
     from classify.progress import bar
     from classify.registry import STRATEGIES, find
-    from classify.run import Run
+    from classify.run import Run, check_stage
     from classify.strategies.base import check_options
 
+    check_stage(until)
     chosen = find("strategy", STRATEGIES, strategy)
     given = _given(
         encoder=encoder, top_k=top_k, filter=filter, price_band=price_band, candidates=candidates, policy=policy
@@ -113,9 +114,11 @@ def fit(
     seed: SeedOption = 0,
 ) -> None:
     """Fit a strategy on labelled products and save the model."""
+    from classify.model import check_place
     from classify.model import fit as fit_model
     from classify.progress import bar
 
+    check_place(out)
     options = _given(encoder=encoder, top_k=top_k, filter=filter, price_band=price_band, policy=policy)
     model = fit_model(train, strategy=strategy, schema=schema, seed=seed, progress=bar, **options)
     model.save(out)
@@ -230,8 +233,11 @@ def _execute(run: Run, until: str, engine: str | None) -> None:
     try:
         run.execute(until, engine)
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped; carry on with: classify resume {run.folder}", err=True)
+        typer.echo(f"classify: stopped; carry on with: classify resume {run.folder}", err=True)
         raise
+    except OSError as error:  # a full disk, most likely
+        what = f"{error.filename or run.folder}: {error.strerror or error}"
+        raise ShelfmarkError(f"{what}; when that is mended, carry on with: classify resume {run.folder}") from None
     _print(run_table(run))
 
 
@@ -243,7 +249,7 @@ def _policy(name: str) -> Any:
     from catalog.taxonomy import POLICIES
 
     if name not in POLICIES:
-        raise ShelfmarkError(f"--policy {name}: there are: {', '.join(POLICIES)}")
+        raise ShelfmarkError(f"--policy {name}: unknown{nearest(name, POLICIES)}; there are: {', '.join(POLICIES)}")
     return name
 
 

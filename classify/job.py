@@ -11,7 +11,7 @@ from catalog.files import content_hash
 from catalog.products import features_file, labels_beside
 from catalog.schema import Schema
 from classify.model import describe
-from classify.registry import DEFAULT_ENGINES
+from classify.registry import DEFAULT_ENGINES, ENGINES, STRATEGIES, find
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,11 @@ class Job:
         Raises
         ------
         ShelfmarkError
-            When an input is missing.
+            When an input is missing, or there is no strategy or engine of that name.
         """
+        find("strategy", STRATEGIES, self.strategy)
+        if self.engine:
+            find("engine", ENGINES, self.engine)
         test = features_file(self.test, "test")
         inputs = {"test": _hash(test)}
         if self.train is not None:

@@ -34,20 +34,24 @@ class GrowingLines:
                         break
                     end += len(line)
                     self.lines += 1
-        self._stream = open(path, "ab")  # noqa: SIM115 -- closed by close()
+        # Without a buffer: after a write that failed (a full disk), closing must not try it again.
+        self._stream = open(path, "ab", buffering=0)  # noqa: SIM115 -- closed by close()
         self._stream.truncate(end)
 
     def append(self, values: Iterable[Any]) -> None:
         """Write the objects and hand them to the operating system: a killed process loses none of them."""
         text = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
-        self._stream.write(text.encode())
-        self._stream.flush()
+        rest = memoryview(text.encode())
+        try:
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
         self.lines += text.count("\n")
 
     def close(self) -> None:
         """Close the file, and have the disk hold it before anything is built on it."""
         if not self._stream.closed:
-            self._stream.flush()
             os.fsync(self._stream.fileno())
             self._stream.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from catalog.errors import ShelfmarkError
-from catalog.files import atomic_folder, read_json, write_json
+from catalog.files import atomic_folder, content_hash, read_json, write_json
 from catalog.messages import Prediction
 from catalog.products import Products, products_from_frame, read_products
 from catalog.schema import Schema, load_schema
@@ -19,6 +19,7 @@ from classify.registry import DEFAULT_ENGINES, ENGINES, STRATEGIES, find
 from classify.strategies.base import check_options
 
 FORMAT = 1
+KEYS = {"strategy", "schema", "options", "seed", "files"}
 BLOCK_ROWS = 2048
 
 Table = pd.DataFrame | Products | str | Path
@@ -92,10 +93,10 @@ class Model:
             When `folder` holds something else than a model.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ShelfmarkError(f"{folder}: there is something else; choose another --out")
+        check_place(folder)
         with atomic_folder(folder) as place:
             self.strategy.save(place)
+            files = {file.name: content_hash(file) for file in sorted(place.iterdir())}
             write_json(
                 place / "model.json",
                 {
@@ -105,8 +106,22 @@ class Model:
                     "schema": self.schema.to_dict(),
                     "options": self.strategy.options.model_dump(),
                     "seed": self.seed,
+                    "files": files,
                 },
             )
+
+
+def check_place(folder: str | Path) -> None:
+    """Refuse a folder that no model may be written to.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it holds something else than a model.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ShelfmarkError(f"{folder}: there is something else; choose another --out")
 
 
 def fit(
@@ -140,6 +155,8 @@ def fit(
     ShelfmarkError
         When a row, an option or a name is wrong.
     """
+    if seed < 0:
+        raise ShelfmarkError(f"--seed {seed}: the seed must be 0 or more")
     schema = load_schema(schema) if isinstance(schema, str) else schema
     chosen = find("strategy", STRATEGIES, strategy)
     checked = check_options(chosen.options_class, strategy, options)
@@ -167,6 +184,10 @@ def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> 
     about = describe(folder)
     if strategy is not None and about["strategy"] != strategy:
         raise ShelfmarkError(f"{folder}: a model of strategy {about['strategy']}; use --strategy {about['strategy']}")
+    for name, written in about["files"].items():
+        file = Path(folder) / name
+        if not file.is_file() or content_hash(file) != written:
+            raise ShelfmarkError(f"{file}: {'damaged' if file.exists() else 'missing'}; fit the model again")
     schema = Schema.from_dict(about["schema"])
     chosen = find("strategy", STRATEGIES, about["strategy"])
     checked = check_options(chosen.options_class, about["strategy"], {**about["options"], **options})
@@ -174,7 +195,7 @@ def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> 
 
 
 def describe(folder: str | Path) -> dict[str, Any]:
-    """Return what ``model.json`` says of a saved model: strategy, schema, options, seed.
+    """Return what ``model.json`` says of a saved model: strategy, schema, options, seed, and the hash of each file.
 
     Raises
     ------
@@ -185,7 +206,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
     if not file.is_file():
         raise ShelfmarkError(f"{folder}: not a model; make one with classify fit --train TRAIN --out {folder}")
     about: dict[str, Any] = read_json(file)
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= KEYS:
         raise ShelfmarkError(f"{folder}: a model of another version of shelfmark; fit it again")
     return about
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
-from catalog.files import atomic_write, read_json, write_json
+from catalog.files import atomic_write, content_hash, read_json, temporary_name, write_json
 from catalog.messages import Completion, Prediction, Request
 from catalog.products import Products, features_file, labels_beside, read_products, stream_products
 from catalog.schema import Schema
@@ -59,6 +59,7 @@ class Run:
     manifest: dict[str, Any]
     progress: Progress = field(default=silent)
     _model: Model = field(init=False, repr=False)
+    _fresh: bool = field(default=False, init=False, repr=False)
 
     @classmethod
     def start(cls, folder: Path, job: Job, *, progress: Progress = silent) -> Run:
@@ -74,18 +75,23 @@ class Run:
         wanted = job.identity()
         if (folder / "manifest.json").is_file():
             run = cls.open(folder, progress=progress)
-            if run.manifest["stages"]:
+            try:
                 run._require_same(wanted)
                 return run
-            with run._locked():  # a job that died before it had done anything
-                shutil.rmtree(folder)
-        if folder.exists() and (not folder.is_dir() or any(name for name in folder.iterdir() if name.name != ".lock")):
+            except ShelfmarkError:
+                if run.manifest["stages"]:
+                    raise
+            with run._locked():  # another job that died before it had done anything
+                run._discard()
+        if folder.exists() and not (folder.is_dir() and all(map(_left_by_start, folder.iterdir()))):
             raise ShelfmarkError(f"{folder}: not a run, and not empty; choose another --run")
         test = features_file(job.test, "test")
         rows = sum(len(block) for block in stream_products(test, job.schema, limit=job.limit))
+        labels = labels_beside(test)
+        if labels is not None and job.limit is None:
+            read_products(test, job.schema, labels=True)  # wrong labels would fail the last stage
         (folder / "inputs").mkdir(parents=True, exist_ok=True)
         copied = _copy(test, folder / "inputs")
-        labels = labels_beside(test)
         if labels is not None:
             _copy(labels, folder / "inputs")
         manifest = {
@@ -98,7 +104,9 @@ class Run:
             "stages": {},
         }
         write_json(folder / "manifest.json", manifest)
-        return cls(folder, manifest, progress)
+        run = cls(folder, manifest, progress)
+        run._fresh = True
+        return run
 
     @classmethod
     def open(cls, folder: Path, *, progress: Progress = silent) -> Run:
@@ -151,8 +159,7 @@ class Run:
         ShelfmarkError
             When the run is in use, a file is damaged, or answers of another engine are recorded.
         """
-        if until not in STAGES:
-            raise ShelfmarkError(f"--until {until}: no such stage{nearest(until, STAGES)}; stages: {', '.join(STAGES)}")
+        check_stage(until)
         with self._locked():
             self.manifest = read_json(self.folder / "manifest.json")
             if engine is not None:
@@ -160,8 +167,8 @@ class Run:
             try:
                 self._carry_out(until)
             except ShelfmarkError:
-                if not self.manifest["stages"]:  # nothing is done: leave no half-made run behind
-                    shutil.rmtree(self.folder)
+                if self._fresh and not self.manifest["stages"]:  # nothing is done: leave no half-made run behind
+                    self._discard()
                 raise
             if until == STAGES[-1] and not self.finished:
                 self._record(finished=_now())
@@ -176,7 +183,8 @@ class Run:
             "report": self._write_metrics,
         }
         for name in STAGES[: STAGES.index(until) + 1]:
-            if name in stages and name not in self.manifest["stages"]:
+            if name in stages and not self._has(name):
+                self._forget(stages[stages.index(name) :])
                 if name == stages[0]:
                     self._model = self._fitted()
                     self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
@@ -257,6 +265,17 @@ class Run:
 
     # What the stages stand on.
 
+    def _has(self, stage: str) -> bool:
+        file = "metrics.json" if stage == "report" else f"{stage}.jsonl"
+        return stage in self.manifest["stages"] and (self.folder / file).is_file()
+
+    def _forget(self, stages: tuple[str, ...]) -> None:
+        """Do these stages again: someone deleted the file of the first, on which the others stand."""
+        done = {name: value for name, value in self.manifest["stages"].items() if name not in stages}
+        if done != self.manifest["stages"]:
+            self.manifest.pop("finished", None)
+            self._record(stages=done)
+
     def taxonomy(self) -> Taxonomy:
         """Return the valid label paths, as the model knew them."""
         return Taxonomy.read(self.folder / "taxonomy.csv", self.schema)
@@ -264,6 +283,7 @@ class Run:
     def _fitted(self) -> Model:
         name, options = self.manifest["strategy"], self.manifest["options"]
         if self.manifest["model"] is not None:
+            self._require_unchanged("model", Path(self.manifest["model"]) / "model.json")
             return load(self.manifest["model"], strategy=name, **options)
         own = self.folder / "model"
         if not (own / "model.json").is_file():
@@ -272,7 +292,12 @@ class Run:
         return load(own, **options)
 
     def _fit(self, out: Path) -> int:
-        train = read_products(self.manifest["train"], self.schema, labels=True)
+        features = features_file(Path(self.manifest["train"]), "train")
+        self._require_unchanged("train", features)
+        labels = labels_beside(features)
+        if labels is not None:
+            self._require_unchanged("train labels", labels)
+        train = read_products(features, self.schema, labels=True)
         name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
         fit(train, strategy=name, schema=self.schema, seed=seed, progress=self.progress, **options).save(out)
         return len(train)
@@ -333,6 +358,16 @@ class Run:
                 "choose another --run, or delete it"
             )
 
+    def _require_unchanged(self, what: str, file: Path) -> None:
+        if file.is_file() and content_hash(file) != self.manifest["inputs"].get(what):
+            raise ShelfmarkError(f"{file}: it changed since this run was started; start another run")
+
+    def _discard(self) -> None:
+        # By another name first: a job that dies halfway through must not leave half a run.
+        old = temporary_name(self.folder.resolve())
+        self.folder.resolve().replace(old)
+        shutil.rmtree(old)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with open(self.folder / ".lock", "w") as lock:
@@ -343,6 +378,23 @@ class Run:
             for leftover in self.folder.glob(".*.tmp"):  # of a killed process: nobody else holds the lock
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield
+
+
+def check_stage(name: str) -> None:
+    """Refuse what is not a stage.
+
+    Raises
+    ------
+    ShelfmarkError
+        When there is no stage of that name.
+    """
+    if name not in STAGES:
+        raise ShelfmarkError(f"--until {name}: no such stage{nearest(name, STAGES)}; stages: {', '.join(STAGES)}")
+
+
+def _left_by_start(path: Path) -> bool:
+    """Tell whether a path is one that `Run.start` makes before the manifest: it may have been killed there."""
+    return path.name in (".lock", "inputs") or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def _copy(source: Path, folder: Path) -> Path:

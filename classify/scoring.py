@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath, RowId
@@ -43,22 +44,36 @@ def evaluate(
     Raises
     ------
     ShelfmarkError
-        When a column or a prediction is missing.
+        When a column or a prediction is missing, or a value is wrong.
     """
     schema = load_schema(schema) if isinstance(schema, str) else schema
-    for name, frame in (("predictions", predictions), ("labels", labels)):
-        for column in (schema.id, *schema.levels):
-            if column not in frame.columns:
-                raise ShelfmarkError(f"the frame of {name} has no column '{column}'")
-    levels = list(schema.levels)
-    joined = labels.merge(predictions, on=schema.id, how="left", suffixes=(" true", ""), validate="one_to_one")
-    if joined[levels].isna().any(axis=None):
-        first = joined.loc[joined[levels].isna().any(axis=1), schema.id].iloc[0]
-        raise ShelfmarkError(f"no prediction for the id {first!r}; predict every row that is evaluated")
-    truth = list(joined[[f"{level} true" for level in levels]].itertuples(index=False, name=None))
-    predicted = list(joined[levels].itertuples(index=False, name=None))
-    confidence = joined["confidence"].to_numpy(dtype=np.float64) if "confidence" in joined else None
-    return score(truth, predicted, confidence, schema, taxonomy, policy).to_dict()
+    known = _unique(_frame_rows(labels, "labels", schema), schema)
+    truth = {row.id(schema.id): row.label(schema.levels) for row in known}
+    answers = {row.id(schema.id): row for row in _unique(_frame_rows(predictions, "predictions", schema), schema)}
+    for name in truth:
+        if name not in answers:
+            raise ShelfmarkError(f"no prediction for the id {name!r}; predict every row that is evaluated")
+    paths = [tuple(answers[name].text(level) for level in schema.levels) for name in truth]
+    return score(list(truth.values()), paths, _confidence(truth, answers), schema, taxonomy, policy).to_dict()
+
+
+def _frame_rows(frame: pd.DataFrame, name: str, schema: Schema) -> Iterator[Row]:
+    for column in (schema.id, *schema.levels):
+        if column not in frame.columns:
+            raise ShelfmarkError(f"the frame of {name} has no column '{column}'{nearest(column, map(str, frame))}")
+    columns = [column for column in (schema.id, *schema.levels, "confidence") if column in frame.columns]
+    for number, cells in enumerate(zip(*(frame[column].tolist() for column in columns), strict=True)):
+        values = {column: None if pd.isna(cell) else cell for column, cell in zip(columns, cells, strict=True)}
+        yield Row(f"the frame of {name}", f"row {number}", values)
+
+
+def _confidence(truth: Iterable[RowId], answers: dict[RowId, Row]) -> NDArray[np.float64] | None:
+    """Return the confidence of each answer; None where one has none."""
+    chances = [answers[name].number("confidence") for name in truth]
+    for name, chance in zip(truth, chances, strict=True):
+        if chance is not None and not 0 <= chance <= 1:
+            raise answers[name].fault("a confidence is between 0 and 1", "confidence")
+    return None if None in chances else np.array(chances, dtype=np.float64)
 
 
 def score(
@@ -128,11 +143,7 @@ def evaluate_files(
         if name not in truth:
             raise row.fault(f"the id {name!r} is not in {labels.name}", schema.id)
     paths = [tuple(answers[name].text(level) for level in schema.levels) for name in truth]
-    chances = [answers[name].number("confidence") for name in truth]
-    confidence = None if any(chance is None for chance in chances) else np.array(chances, dtype=np.float64)
-    if confidence is not None and not ((confidence >= 0) & (confidence <= 1)).all():
-        name = list(truth)[int(np.flatnonzero(~((confidence >= 0) & (confidence <= 1)))[0])]
-        raise answers[name].fault("a confidence is between 0 and 1", "confidence")
+    confidence = _confidence(truth, answers)
     true_paths = list(truth.values())
     whole = score(true_paths, paths, confidence, schema, taxonomy, policy)
     parts: dict[str, Evaluation] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from catalog.files import read_json
 from catalog.messages import STATUSES
@@ -13,7 +14,8 @@ from measure.evaluation import Evaluation
 
 
 def _two_columns(title: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False)
+    # Text, not str, for what is the user's: square brackets in it are not markup.
+    table = Table(title=Text(title), title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right", overflow="fold")
     return table
@@ -37,9 +39,9 @@ def run_table(run: Run) -> Table:
         table.add_row("mean confidence", f"{metrics['mean_confidence']:.3f}")
         if "evaluation" in metrics:
             _add_scores(table, metrics["evaluation"])
-        table.add_row("next", f"classify submit {run.folder}")
+        table.add_row("next", Text(f"classify submit {run.folder}"))
     else:
-        table.add_row("next", f"classify resume {run.folder}")
+        table.add_row("next", Text(f"classify resume {run.folder}"))
     return table
 
 
@@ -47,7 +49,7 @@ def _add_scores(table: Table, scores: dict[str, Any]) -> None:
     low, high = scores["item_accuracy_interval"]
     table.add_row("item accuracy", f"{scores['item_accuracy']:.4f} ({low:.4f} to {high:.4f})")
     for level, values in scores["by_level"].items():
-        table.add_row(f"  {level}", f"{values['accuracy']:.4f}")
+        table.add_row(Text(f"  {level}"), f"{values['accuracy']:.4f}")
     table.add_row("hierarchical F1", f"{scores['hierarchical_f1']:.4f}")
     table.add_row("macro F1", f"{scores['macro_f1']:.4f}")
     if scores["valid"] is not None:
@@ -62,13 +64,13 @@ def evaluation_table(whole: Evaluation, parts: dict[str, Evaluation], by: str | 
         table = _two_columns(f"{whole.rows:,} rows")
         _add_scores(table, whole.to_dict())
         return table
-    table = Table(title=f"{whole.rows:,} rows by {by}", title_justify="left")
-    table.add_column(by)
+    table = Table(title=Text(f"{whole.rows:,} rows by {by}"), title_justify="left")
+    table.add_column(Text(by))
     for name in ("rows", "item accuracy", "accuracy", "macro F1", "hierarchical F1", "valid", "ECE"):
         table.add_column(name, justify="right")
     for value, scores in [*parts.items(), ("all", whole)]:
         table.add_row(
-            value,
+            Text(value),
             f"{scores.rows:,}",
             *(f"{number:.4f}" for number in (scores.item_accuracy, scores.accuracy, scores.macro_f1)),
             f"{scores.hierarchical_f1:.4f}",

@@ -118,22 +118,34 @@ def make_encoder(name: str) -> Encoder:
     ShelfmarkError
         When the name is none of these, or needs an extra that is not installed.
     """
+    check_name(name)
     if name == "ngram":
         from rag.ngram import NgramEncoder
 
         return NgramEncoder()
     if name.startswith("hybrid:"):
         return HybridEncoder(make_encoder("ngram"), make_encoder(name.removeprefix("hybrid:")))
-    full = SHORT_NAMES.get(name, name)
-    if not full or ("/" not in full and not Path(full).is_dir()):
+    from rag.sentence import SentenceEncoder
+
+    return SentenceEncoder(SHORT_NAMES.get(name, name))
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name an encoder, without loading one.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the name is none of those that `make_encoder` knows.
+    """
+    full = name.removeprefix("hybrid:")
+    full = SHORT_NAMES.get(full, full)
+    if name != "ngram" and (not full or ("/" not in full and not Path(full).is_dir())):
         known = ("ngram", *SHORT_NAMES, "hybrid:mpnet")
         raise ShelfmarkError(
             f"--encoder {name}: unknown{nearest(name, known)}; use {', '.join(known)}, "
             "a sentence-transformers name (owner/model) or a folder"
         )
-    from rag.sentence import SentenceEncoder
-
-    return SentenceEncoder(full)
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:

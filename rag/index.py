@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,10 @@ class Index:
         folder.mkdir(parents=True, exist_ok=True)
         flat = faiss.IndexFlatIP(self.vectors.dense.shape[1])
         flat.add(self.vectors.dense)
-        faiss.write_index(flat, str(folder / "index.faiss"))
+        try:
+            faiss.write_index(flat, str(folder / "index.faiss"))
+        except RuntimeError:
+            raise OSError(errno.EIO, "cannot be written; is the disk full?", str(folder / "index.faiss")) from None
         products = self.products
         columns: dict[str, pa.Array] = {
             "id": pa.array([str(name) for name in products.ids]),

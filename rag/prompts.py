@@ -67,7 +67,5 @@ class Prompt:
                 }
                 for name in ("system", "user")
             ]
-        except jinja2.TemplateError as error:
-            raise ShelfmarkError(
-                f"{self._path}: {error.message}; see {DEFAULT_TEMPLATE.name} for what there is"
-            ) from None
+        except Exception as error:  # a template is code: it may divide by zero
+            raise ShelfmarkError(f"{self._path}: {error}; see {DEFAULT_TEMPLATE.name} for what there is") from None

@@ -66,7 +66,14 @@ class Neighbours:
 
 
 def shortlist(
-    index: Index, vectors: Vectors, products: Products, *, filter_by: Filter, enough: int, width: int = SHORTLIST
+    index: Index,
+    vectors: Vectors,
+    products: Products,
+    *,
+    filter_by: Filter,
+    enough: int,
+    price_band: float | None = None,
+    width: int = SHORTLIST,
 ) -> Shortlist:
     """Search the index for each product: its retailer's slice first, then the rest where that is asked for.
 
@@ -84,6 +91,8 @@ def shortlist(
         ``retailer`` searches the slice alone, ``prefer`` the slice and the whole index, ``none`` the whole index.
     enough : int
         A slice with fewer rows is not enough: the search widens to the whole index.
+    price_band : float, optional
+        Where fewer than `enough` of the most similar are within this factor of the price, search those that are.
     width : int
         Candidates for each query.
     """
@@ -108,10 +117,43 @@ def shortlist(
         for query, have, found in zip(picked, held, near, strict=True):
             fresh = found[~np.isin(found, rows[query, :have])] if have else found
             rows[query, have : have + len(fresh)] = fresh[: width - have]
+    if price_band is not None:
+        for bounds, members in groups.items():
+            if filter_by != "prefer" or bounds == everywhere:
+                _add_in_band(index, vectors, products.prices, rows, bounds, members, enough, price_band)
     similarity = _exact_similarity(index.vectors, vectors, rows)
     starts = np.array([index.slices.get(retailer, (-1, -1)) for retailer in products.retailers]).reshape(-1, 2)
     same = (rows >= starts[:, :1]) & (rows < starts[:, 1:]) & (rows >= 0)
     return Shortlist(rows, similarity, same)
+
+
+def _add_in_band(
+    index: Index,
+    vectors: Vectors,
+    prices: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    bounds: tuple[int, int],
+    queries: list[int],
+    enough: int,
+    price_band: float,
+) -> None:
+    """Give those queries that found fewer than `enough` in their price band the most similar that are in it."""
+    here = index.log_prices[slice(*bounds)]
+    for query, price in zip(queries, log_prices(prices[queries]), strict=True):
+        inside = bounds[0] + np.flatnonzero(~_out_of_band(np.abs(here - price), price_band))
+        known = np.isin(rows[query], inside)
+        missing = np.setdiff1d(inside, rows[query])
+        if known.sum() < enough and len(missing):
+            count = min(len(missing), len(known) - int(known.sum()))
+            base = index.vectors.dense[missing]
+            _, near = faiss.knn(vectors.dense[[query]], base, count, metric=faiss.METRIC_INNER_PRODUCT)
+            found = [rows[query, known], missing[near[0]], rows[query, ~known]]
+            rows[query] = np.concatenate(found)[: len(known)]
+
+
+def _out_of_band(gap: NDArray[np.float64], price_band: float) -> NDArray[np.bool_]:
+    """Tell which log price ratios are beyond the band; a missing price (NaN) is not."""
+    return np.asarray(gap > np.log(price_band) + 1e-9)
 
 
 def _exact_similarity(base: Vectors, vectors: Vectors, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -172,15 +214,14 @@ def rank(
             np.pad(found.same_retailer, ((0, 0), (0, missing))),
         )
     gap = np.abs(index.log_prices[np.maximum(found.rows, 0)] - log_prices(prices)[:, None])
-    known = np.isfinite(gap)
-    gap = np.where(known, gap, UNKNOWN_GAP)
+    out_of_band = np.zeros(gap.shape, dtype=np.bool_) if price_band is None else _out_of_band(gap, price_band)
+    gap = np.where(np.isfinite(gap), gap, UNKNOWN_GAP)
     absent = found.rows < 0
     similarity = np.where(absent, np.float32(0), np.maximum(found.similarity, 0))
     weight = (similarity * np.exp(-price_weight * gap)).astype(np.float32)
     if filter_by == "prefer":
         weight = np.where(found.same_retailer, weight, weight * np.float32(other_weight))
     own = found.same_retailer if filter_by == "retailer" else np.zeros_like(absent)
-    out_of_band = known & (gap > np.log(price_band) + 1e-9) if price_band is not None else np.zeros_like(absent)
     # Stages of widening: own retailer and price band, own retailer, price band, anything; padding last.
     stage = np.where(absent, 4, 2 * ~own + out_of_band)
     order = np.lexsort((found.rows, -weight, stage))[:, :k]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError, require
+from catalog.files import read_json, write_json
 from rag.encoders import Progress, Vectors
 
 BATCH = 64
@@ -38,6 +40,7 @@ class VectorCache:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         try:
             self._store = sqlite3.connect(path, timeout=60)
             self._store.execute("PRAGMA journal_mode=WAL")
@@ -53,7 +56,7 @@ class VectorCache:
     def get(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the vectors of those texts that are in the cache."""
         found: dict[str, NDArray[np.float32]] = {}
-        with closing(self._store.cursor()) as cursor:
+        with self._faults(), closing(self._store.cursor()) as cursor:
             for text in texts:
                 row = cursor.execute("SELECT vector FROM vectors WHERE key = ?", (self.key(text),)).fetchone()
                 if row is not None:
@@ -63,8 +66,18 @@ class VectorCache:
     def put(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Store one vector for each text."""
         rows = [(self.key(text), vector.tobytes()) for text, vector in zip(texts, vectors, strict=True)]
-        with self._store:
+        with self._faults(), self._store:
             self._store.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise ShelfmarkError(
+                f"{self._path}: the vector cache failed ({error}); "
+                "make room, delete it, or set SHELFMARK_CACHE to another folder"
+            ) from None
 
 
 class SentenceEncoder:
@@ -76,6 +89,7 @@ class SentenceEncoder:
     def __init__(self, name: str) -> None:
         self.name = name
         self._model: Any = None
+        self._weights: str | None = None
         self._cache: VectorCache | None = None
 
     def fit(self, texts: Sequence[str]) -> None:
@@ -104,14 +118,20 @@ class SentenceEncoder:
         return Vectors(np.ascontiguousarray(dense), None, 0)
 
     def save(self, folder: Path) -> None:
-        """Write nothing: the model stays where it is."""
+        """Write which weights these are; the model itself stays where it is."""
+        self._ready()
+        write_json(folder / "sentence.json", {"weights": self._weights})
 
     def load(self, folder: Path) -> None:
-        """Read nothing."""
+        """Read which weights the name must stand for."""
+        about = read_json(folder / "sentence.json")
+        self._weights = str(about.get("weights")) if isinstance(about, dict) else ""
 
     def _ready(self) -> VectorCache:
         if self._cache is None:
             library = require("sentence_transformers", "embed")
+            if not sys.stderr.isatty():
+                require("transformers", "embed").utils.logging.disable_progress_bar()
             try:
                 self._model = library.SentenceTransformer(self.name)
             except Exception as error:  # the library raises many kinds for a name that it cannot find
@@ -120,7 +140,15 @@ class SentenceEncoder:
                     f"--encoder {self.name}: cannot be loaded ({reason[:200]}); "
                     "check the name, the folder or the network"
                 ) from None
-            self._cache = VectorCache(cache_folder() / f"{_fingerprint(self._model)}.sqlite")
+            weights = _fingerprint(self._model)
+            if self._weights not in (None, weights):
+                raise ShelfmarkError(
+                    f"--encoder {self.name}: its weights are not those that the model was fitted with; fit it again"
+                )
+            self._weights = weights
+            # What is done with the weights changes the vectors, too: pooling, and where a text is cut.
+            use = f"{weights} {self._model!r} {getattr(self._model, 'max_seq_length', None)}"
+            self._cache = VectorCache(cache_folder() / f"{hashlib.sha256(use.encode()).hexdigest()[:24]}.sqlite")
         return self._cache
 
 

@@ -17,7 +17,7 @@ from rag.encoders import Vectors
 from rag.index import Index
 from rag.retrieve import Filter, Neighbours, Shortlist, rank, shortlist
 
-HELD_OUT_ROWS = 3000
+HELD_OUT_ROWS = 2500
 PRICE_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45)
 OTHER_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHARPNESS = (2.0, 4.0, 6.0, 8.0, 12.0)
@@ -132,6 +132,10 @@ class Vote:
                 shares[path] = bonus * upper_power * brand_power / total**2
         return shares
 
+    def _winner(self, index: Index, near: Neighbours, query: int) -> LabelPath | None:
+        shares = self._shares(index, near, query)
+        return max(shares, key=lambda path: (shares[path], path)) if shares else None
+
     def _evidence(self, index: Index, near: Neighbours, query: int) -> tuple[list[LabelPath], NDArray[np.float64]]:
         """Return the candidates and, for each, the features of the logistic model, shape (candidates, 6)."""
         shares = self._shares(index, near, query)
@@ -178,7 +182,14 @@ class Vote:
         rows = np.sort(rng.permutation(len(index))[:HELD_OUT_ROWS])
         held = index.products.take(rows)
         vectors: Vectors = index.vectors.take(rows)
-        found = shortlist(index, vectors, held, filter_by=options.filter_by, enough=options.top_k + 1)
+        found = shortlist(
+            index,
+            vectors,
+            held,
+            filter_by=options.filter_by,
+            enough=options.top_k + 1,
+            price_band=options.price_band,
+        )
         own = found.rows == rows[:, None]
         found = Shortlist(np.where(own, -1, found.rows), np.where(own, -np.inf, found.similarity), found.same_retailer)
         truth = held.require_labels()
@@ -186,20 +197,24 @@ class Vote:
         price_weights = PRICE_WEIGHTS if np.isfinite(held.prices).any() else (0.0,)
         other_weights = OTHER_WEIGHTS if options.filter_by == "prefer" and len(index.slices) > 1 else (1.0,)
         bonuses = SEEN_BONUS if options.policy == "brand-free" else (1.0,)
-        best, best_right = cls(options), -1
+
+        def right(vote: Vote, near: Neighbours) -> int:
+            return sum(vote._winner(index, near, query) == label for query, label in enumerate(truth))
+
+        # First what makes a neighbour near, then how the near ones vote: one grid over all takes ten times longer.
+        weighings = []
         for price_weight, other_weight in itertools.product(price_weights, other_weights):
-            weighing = cls(options, price_weight=price_weight, other_weight=other_weight)
-            near = weighing.neighbours(index, found, held.prices)
-            for sharpness, bonus in itertools.product(SHARPNESS, bonuses):
-                vote = copy.copy(weighing)
-                vote.sharpness, vote.seen_bonus = sharpness, bonus
-                right = 0
-                for query, label in enumerate(truth):
-                    shares = vote._shares(index, near, query)
-                    right += bool(shares) and max(shares, key=lambda path: (shares[path], path)) == label
-                if right > best_right:
-                    best, best_right = vote, right
-        best._calibrate(index, best.neighbours(index, found, held.prices), truth)
+            vote = cls(options, price_weight=price_weight, other_weight=other_weight)
+            near = vote.neighbours(index, found, held.prices)
+            weighings.append((right(vote, near), vote, near))
+        _, best, near = max(weighings, key=lambda weighing: weighing[0])
+        votes = []
+        for sharpness, bonus in itertools.product(SHARPNESS, bonuses):
+            vote = copy.copy(best)
+            vote.sharpness, vote.seen_bonus = sharpness, bonus
+            votes.append((right(vote, near), vote))
+        _, best = max(votes, key=lambda vote: vote[0])
+        best._calibrate(index, near, truth)
         return best
 
     def _calibrate(self, index: Index, near: Neighbours, truth: list[LabelPath]) -> None:

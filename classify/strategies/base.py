@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -78,6 +78,11 @@ def check_options(options_class: type[Options], strategy: str, given: dict[str, 
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        if first["type"] == "literal_error":
+            value, values = str(given[name]), get_args(known[name].annotation)
+            raise ShelfmarkError(
+                f"{_flag(name)} {value}: unknown{nearest(value, values)}; there are: {', '.join(values)}"
+            ) from None
         raise ShelfmarkError(f"{_flag(name)} {given[name]}: {first['msg']}") from None
 
 

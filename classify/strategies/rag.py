@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json, write_json
@@ -17,7 +17,7 @@ from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
 from classify.progress import Progress
 from classify.strategies.base import Options
-from rag.encoders import make_encoder
+from rag.encoders import check_name, make_encoder
 from rag.index import Index
 from rag.prompts import Prompt
 from rag.retrieve import FOUND, Filter, Neighbours, shortlist
@@ -48,8 +48,14 @@ class RagOptions(Options):
     encoder: str = "ngram"
     top_k: int = Field(default=5, ge=1, le=100)
     filter: Literal["auto", "retailer", "prefer", "none"] = "auto"
-    price_band: float | None = Field(default=None, gt=1)
+    price_band: float | None = Field(default=None, gt=1, allow_inf_nan=False)
     candidates: int = Field(default=20, ge=1, le=200)
+
+    @field_validator("encoder")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        check_name(name)
+        return name
 
     def retrieval(self, index: Index) -> RetrievalOptions:
         """Return the part that the vote is tuned for, with ``auto`` decided."""
@@ -100,7 +106,14 @@ class RagStrategy:
     def _retrieve(self, products: Products) -> Neighbours:
         vectors = self.index.encoder.encode(products.texts)
         options = self.vote.options
-        found = shortlist(self.index, vectors, products, filter_by=options.filter_by, enough=options.top_k)
+        found = shortlist(
+            self.index,
+            vectors,
+            products,
+            filter_by=options.filter_by,
+            enough=options.top_k,
+            price_band=options.price_band,
+        )
         return self.vote.neighbours(self.index, found, products.prices)
 
     def requests(self, products: Products) -> list[Request]:

@@ -1,0 +1,27 @@
+"""Parse raw answers and snap them onto valid label paths."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from postprocess.answers import Summary, read_answers, snap_file
+    from postprocess.snap import Snapped, Snapper
+
+__all__ = ["Snapped", "Snapper", "Summary", "read_answers", "snap_file"]
+
+_PLACES = {
+    "Snapped": "snap",
+    "Snapper": "snap",
+    "Summary": "answers",
+    "read_answers": "answers",
+    "snap_file": "answers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when used: numpy and scipy take longer to load than most commands run.
+    if name not in _PLACES:
+        raise AttributeError(f"module 'postprocess' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"postprocess.{_PLACES[name]}"), name)

@@ -1,0 +1,120 @@
+"""Which path explains all levels of an answer best, together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postprocess.lexicon import Ids, Lexicon
+from postprocess.likeness import Evidence, Likeness, Scores, gain
+
+_MANY = 1000
+_UNLIKE = 0.08
+
+
+class Explainer:
+    """Scores the paths of a taxonomy by the evidence on their levels.
+
+    A path's score is the sum, over the levels, of the level's weight times the share of agreement there. Levels
+    without evidence count for nothing, so that any path of the taxonomy can be weighed against any other.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+        The paths.
+    likeness : Likeness
+        Compares values that its lists do not hold.
+    """
+
+    def __init__(self, lexicon: Lexicon, likeness: Likeness) -> None:
+        self.lexicon = lexicon
+        self.likeness = likeness
+        self._marked = np.zeros(len(lexicon.paths), dtype=np.bool_)
+        self._scratch = [np.zeros(len(level.values)) for level in lexicon.levels]
+
+    def rows(self, evidence: Sequence[Evidence | None]) -> Ids:
+        """Return the rows of the paths that agree with any evidence at all, sorted.
+
+        From the last level up: a level that would add thousands of rows (a supergroup) is left out where a lower one
+        has spoken, because a path that agrees with nothing below it explains less than those already found.
+        """
+        places: list[Ids] = []
+        total = 0
+        for level, found in reversed(list(zip(self.lexicon.levels, evidence, strict=True))):
+            if found is None or not len(found[0]):
+                continue
+            count = level.count(found[0])
+            if total and total + count > _MANY:
+                continue
+            places.extend(level.places(found[0]))
+            total += count
+        if not places:
+            return np.zeros(0, dtype=np.int32)
+        self._marked[np.concatenate(places)] = True
+        rows = np.flatnonzero(self._marked).astype(np.int32)
+        self._marked[rows] = False
+        return rows
+
+    def agreeing(self, evidence: Sequence[Evidence | None]) -> Ids:
+        """Return the rows of the paths that agree with every level's evidence, sorted; none without any evidence."""
+        known = [(number, found[0]) for number, found in enumerate(evidence) if found is not None]
+        if not known:
+            return np.zeros(0, dtype=np.int32)
+        rarest, ids = min(known, key=lambda one: self.lexicon.levels[one[0]].count(one[1]))
+        places = self.lexicon.levels[rarest].places(ids)
+        rows = places[0] if len(places) == 1 else np.sort(np.concatenate(places))
+        for number, ids in known:
+            if number != rarest:
+                column = self.lexicon.columns[number][rows]
+                rows = rows[column == ids[0] if len(ids) == 1 else np.isin(column, ids)]
+        return rows
+
+    def scores(self, rows: Ids, evidence: Sequence[Evidence | None]) -> Scores:
+        """Return the score of each row, shape (rows,)."""
+        total = np.zeros(len(rows))
+        for number, (level, found) in enumerate(zip(self.lexicon.levels, evidence, strict=True)):
+            if found is None or not len(found[0]):
+                continue
+            scratch = self._scratch[number]
+            scratch[found[0]] = found[1]
+            total += level.weight * scratch[self.lexicon.columns[number][rows]]
+            scratch[found[0]] = 0.0
+        return total
+
+    def best(self, evidence: Sequence[Evidence | None], keys: Sequence[str | None]) -> tuple[Ids, Scores]:
+        """Return the rows of the paths that explain the evidence, and their scores.
+
+        Parameters
+        ----------
+        evidence : sequence of (ids, worth) or None
+            One for each level.
+        keys : sequence of str or None
+            The answered form key of each level: the paths that lead are compared with these letter by letter, so that
+            a value is also found among the children of its parents where it is not among its nearest of all.
+        """
+        rows = self.rows(evidence)
+        scores = self.scores(rows, evidence)
+        if len(rows) < 2:
+            return rows, scores
+        leading = np.flatnonzero(scores > scores.max() - 1.0)
+        if len(leading) > 1:
+            scores[leading] += self._within_parents(rows[leading], evidence, keys)
+        return rows, scores
+
+    def _within_parents(self, rows: Ids, evidence: Sequence[Evidence | None], keys: Sequence[str | None]) -> Scores:
+        extra = np.zeros(len(rows))
+        for number, (level, found, key) in enumerate(zip(self.lexicon.levels, evidence, keys, strict=True)):
+            if not key or found is None:
+                continue
+            column: NDArray[np.int32] = self.lexicon.columns[number][rows]
+            ids, where = np.unique(column, return_inverse=True)
+            new = ~np.isin(ids, found[0])
+            if len(ids) < 2 or not new.any():
+                continue
+            worth = np.zeros(len(ids))
+            likeness = self.likeness.among(key, number, ids[new])
+            worth[new] = np.maximum(gain(likeness), _UNLIKE * likeness)
+            extra += level.weight * worth[where]
+        return extra

@@ -1,0 +1,84 @@
+"""The form key of a value: what is left of it when case, spacing, Unicode variants, punctuation and plurals are not."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_APOSTROPHES = re.compile("['’‘ʼ`´]")
+_BETWEEN_WORDS = re.compile(r"[^a-z0-9]+")
+_FILLER = frozenset(("and", "und", "et"))
+
+
+@lru_cache(maxsize=1 << 17)
+def form_key(value: str) -> str:
+    """Return the form key of `value`: two values with the same key differ in form only.
+
+    Compatibility forms are decomposed (NFKD), Latin accents and apostrophes dropped, case folded, every other sign
+    read as a space, ``&``, ``+`` and ``and`` left out and plain English plurals made singular, word by word.
+
+    Parameters
+    ----------
+    value : str
+        Any text.
+
+    Returns
+    -------
+    str
+        Words of letters and digits, joined with single spaces. A value without any letter or digit keeps its signs;
+        only blank text gives an empty key.
+    """
+    words = _words(value)
+    kept = [singular(word) for word in words if word not in _FILLER] or words
+    return " ".join(kept) or "".join(unicodedata.normalize("NFKD", value).casefold().split())
+
+
+def letters(value: str) -> str:
+    """Return the letters and digits of a text, folded as for a form key, with nothing left out or made singular."""
+    return "".join(_words(value))
+
+
+def _words(value: str) -> list[str]:
+    if value.isascii():
+        return _BETWEEN_WORDS.sub(" ", _APOSTROPHES.sub("", value.lower())).split()
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", value).casefold())
+    text = _APOSTROPHES.sub("", text)
+    # Accents on Latin letters go; the marks of other scripts are part of their letters and stay.
+    signs = (
+        "" if "\u0300" <= sign <= "\u036f" else sign if sign.isalnum() or unicodedata.category(sign)[0] == "M" else " "
+        for sign in text
+    )
+    return "".join(signs).split()
+
+
+def singular(word: str) -> str:
+    """Return a lower-case English word without its plural ending; a word that does not look plural is unchanged."""
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if (len(word) > 4 and word.endswith(("ches", "shes", "xes", "sses", "zes"))) or (
+        len(word) > 5 and word.endswith("oes")
+    ):
+        return word[:-2]
+    return word[:-1]
+
+
+def is_same_form(value: str, other: str) -> bool:
+    """Tell whether two values differ in form and spaces only."""
+    return squeezed(form_key(value)) == squeezed(form_key(other))
+
+
+_LOOKS = str.maketrans("015823", "olsbze")
+_RUNS = re.compile(r"(.)\1+")
+
+
+def looks(text: str) -> str:
+    """Return a squeezed key as a careless eye reads it: digits as letters, ``rn`` as ``m``, repeated letters once."""
+    return _RUNS.sub(r"\1", text.translate(_LOOKS).replace("rn", "m").replace("vv", "w"))
+
+
+def squeezed(key: str) -> str:
+    """Return a form key without its spaces, so that ``coca cola`` and ``cocacola`` meet."""
+    return key.replace(" ", "")

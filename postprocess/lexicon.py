@@ -1,0 +1,111 @@
+"""What the snapper knows of a taxonomy: its values by form, its paths as arrays, and where each value occurs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.messages import LabelPath
+from catalog.taxonomy import Taxonomy
+from postprocess.forms import form_key, letters, squeezed
+
+Ids = NDArray[np.int32]
+
+
+class Level:
+    """The values of one level.
+
+    Attributes
+    ----------
+    values : list of str
+        Sorted; a value's place in this list is its id within the level.
+    keys : list of str
+        The form key of each value.
+    weight : float
+        How much an agreement on this level says: the logarithm of the number of values, plus one.
+    """
+
+    def __init__(self, column: list[str]) -> None:
+        self.values = sorted(set(column))
+        self.keys = [form_key(value) for value in self.values]
+        self.ids = {value: number for number, value in enumerate(self.values)}
+        self.by_form = _grouped(self.keys)
+        self.by_letters = _grouped([squeezed(key) for key in self.keys])
+        # An agreement by chance is one in the number of values: the weight of record linkage (Fellegi and Sunter,
+        # 'A theory for record linkage', 1969), where every field's agreement counts by how unlikely it is by chance.
+        self.weight = float(np.log1p(len(self.values)))
+        self.column: Ids = np.array([self.ids[value] for value in column], dtype=np.int32)
+        self._order = np.argsort(self.column, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(self.column[self._order], np.arange(len(self.values) + 1))
+
+    def find(self, key: str) -> tuple[int, ...]:
+        """Return the ids of the values whose form is `key`, else of those that differ from it in spaces only."""
+        return self.by_form.get(key) or self.by_letters.get(squeezed(key), ())
+
+    def places(self, ids: Ids) -> list[Ids]:
+        """Return, for each value, the rows of the paths that have it."""
+        return [self._order[self._starts[number] : self._starts[number + 1]] for number in ids]
+
+    def count(self, ids: Ids) -> int:
+        """Return how many paths have one of the values."""
+        return int((self._starts[ids + 1] - self._starts[ids]).sum())
+
+
+class Lexicon:
+    """A taxonomy, prepared for parsing and snapping. Make it with `Lexicon.of`, which makes it once.
+
+    Attributes
+    ----------
+    taxonomy : Taxonomy
+        What it was made of.
+    levels : list of Level
+        One for each level, widest first.
+    whole, any_order : dict of str to tuple of int
+        The rows of the paths by their letters and digits alone (as written, and of their form keys), and by their form
+        keys in alphabetical order (a line each).
+    popularity : ndarray of float, shape (paths,)
+        How common each path is: the logarithm of its count, scaled to [0, 1].
+    """
+
+    _made: ClassVar[WeakKeyDictionary[Taxonomy, Lexicon]] = WeakKeyDictionary()
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        self.taxonomy = taxonomy
+        self.paths: list[LabelPath] = taxonomy.paths
+        self.levels = [Level(list(column)) for column in zip(*self.paths, strict=True)]
+        self.columns = np.stack([level.column for level in self.levels])
+        counts = np.log1p(np.fromiter(taxonomy.counts.values(), dtype=np.float64))
+        self.popularity = counts / counts.max()
+        homes: dict[str, list[int]] = defaultdict(list)
+        for number, level in enumerate(self.levels):
+            for key in level.by_form:
+                homes[key].append(number)
+        self.homes = {key: tuple(numbers) for key, numbers in homes.items()}
+        self.longest = max((key.count(" ") + 1 for key in self.homes), default=1)
+        keys = [[level.keys[i] for level, i in zip(self.levels, ids, strict=True)] for ids in self.columns.T.tolist()]
+        self.whole = _grouped([letters("".join(path)) for path in self.paths])
+        self.whole = _grouped([squeezed("".join(path)) for path in keys]) | self.whole
+        self.any_order = _grouped(["\n".join(sorted(path)) for path in keys])
+
+    @classmethod
+    def of(cls, taxonomy: Taxonomy) -> Lexicon:
+        """Return the lexicon of a taxonomy; the same one each time, for as long as the taxonomy lives."""
+        lexicon = cls._made.get(taxonomy)
+        if lexicon is None:
+            lexicon = cls._made[taxonomy] = cls(taxonomy)
+        return lexicon
+
+    def is_known(self, key: str) -> bool:
+        """Tell whether some level has a value of this form."""
+        return key in self.homes
+
+
+def _grouped(keys: list[str]) -> dict[str, tuple[int, ...]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, key in enumerate(keys):
+        groups[key].append(number)
+    return {key: tuple(numbers) for key, numbers in groups.items()}

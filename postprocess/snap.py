@@ -1,0 +1,189 @@
+"""Snap raw answers onto valid label paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from catalog.errors import ShelfmarkError, nearest
+from catalog.messages import LabelPath
+from catalog.schema import SEPARATOR
+from catalog.taxonomy import POLICIES, Policy, Taxonomy
+from postprocess.changes import Change, changes_of
+from postprocess.forms import is_same_form
+from postprocess.lexicon import Lexicon
+from postprocess.likeness import Embed
+from postprocess.parse import parse
+from postprocess.solve import Case, Solution, Solver
+from postprocess.ties import Hints
+
+SnapStatus = Literal["exact", "repaired", "fallback", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapped:
+    """A snapped answer.
+
+    Parameters
+    ----------
+    path : label path or None
+        A valid path. None where the answer was of no use (``fallback``: the caller takes its best candidate) or was
+        left alone on request (``left``).
+    status : str
+        ``exact``: the answer named the path, up to form; ``repaired``; ``fallback``; ``left``.
+    sureness : float
+        In [0, 1]: how far the answer is explained, and how far ahead of other paths this one is. 1 for ``exact``.
+    changes : tuple of Change
+        Every level whose value is not written as answered: (level, was, became, rule). For ``left``, what would have
+        been changed.
+    answered : tuple of str
+        The answered value of each level as far as it could be read, else an empty text.
+    """
+
+    path: LabelPath | None
+    status: SnapStatus
+    sureness: float
+    changes: tuple[Change, ...] = ()
+    answered: tuple[str, ...] = ()
+
+
+class Snapper:
+    """Turns malformed answers into valid label paths.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy
+        The valid paths.
+    policy : {'path', 'brand-free'}
+        What a valid path is; see `Taxonomy.is_valid`.
+    leave_below : float
+        Leave an answer alone whose repair is less sure than this (0: repair all).
+    embed : callable, optional
+        Sentence embeddings beside letters: takes a list of texts, returns vectors of length 1, shape (texts, dims).
+
+    Raises
+    ------
+    ShelfmarkError
+        When the policy is unknown or `leave_below` is not in [0, 1].
+
+    Examples
+    --------
+    >>> from catalog.taxonomy import Taxonomy
+    >>> shelves = Taxonomy(("module", "brand"), {("cider", "bulmers"): 3, ("lager", "stella"): 5})
+    >>> Snapper(shelves).snap("Ciders > Bulmer").path
+    ('cider', 'bulmers')
+    """
+
+    def __init__(
+        self, taxonomy: Taxonomy, policy: Policy = "path", *, leave_below: float = 0.0, embed: Embed | None = None
+    ) -> None:
+        if policy not in POLICIES:
+            raise ShelfmarkError(f"policy '{policy}' is not one of {', '.join(POLICIES)}{nearest(policy, POLICIES)}")
+        if not 0.0 <= leave_below <= 1.0:
+            raise ShelfmarkError(f"--leave-below {leave_below}: it must be from 0 to 1")
+        self.taxonomy = taxonomy
+        self.policy: Policy = policy
+        self.leave_below = leave_below
+        self.lexicon = Lexicon.of(taxonomy)
+        self._right: dict[str, Snapped] = {}
+        self._solver = Solver(self.lexicon, policy, embed)
+
+    def snap(self, answer: str, *, text: str = "", retailer: str = "", candidates: Sequence[LabelPath] = ()) -> Snapped:
+        """Snap one answer.
+
+        Parameters
+        ----------
+        answer : str
+            The raw answer, whatever it is.
+        text, retailer : str
+            The product's description and shop; they break ties.
+        candidates : sequence of label paths
+            Likely paths, best first; they break ties.
+        """
+        exact = self._exact(answer)
+        return exact if exact is not None else self._snapped(self._case(answer), Hints(text, retailer, candidates))
+
+    def snap_all(
+        self,
+        answers: Sequence[str],
+        *,
+        texts: Sequence[str] | None = None,
+        retailers: Sequence[str] | None = None,
+        candidates: Sequence[Sequence[LabelPath]] | None = None,
+    ) -> list[Snapped]:
+        """Snap many answers: the same results as `snap` for each, much faster.
+
+        Parameters
+        ----------
+        answers : sequence of str
+            Raw answers.
+        texts, retailers, candidates : sequence, optional
+            As for `snap`, one for each answer.
+
+        Returns
+        -------
+        list of Snapped
+            One for each answer, in order; none depends on any other.
+        """
+        results = [self._exact(answer) for answer in answers]
+        unsettled = [row for row, result in enumerate(results) if result is None]
+        cases = {answer: self._case(answer) for answer in dict.fromkeys(answers[row] for row in unsettled)}
+        self._solver.prepare(case for case in cases.values() if case is not None)
+        done: dict[tuple[str, Hints], Snapped] = {}
+        for row in unsettled:
+            hints = Hints(
+                texts[row] if texts is not None else "",
+                retailers[row] if retailers is not None else "",
+                tuple(candidates[row]) if candidates is not None else (),
+            )
+            known = done.get((answers[row], hints))
+            if known is None:
+                known = done[answers[row], hints] = self._snapped(cases[answers[row]], hints)
+            results[row] = known
+        return [result for result in results if result is not None]
+
+    def _exact(self, answer: str) -> Snapped | None:
+        known = self._right.get(answer)
+        if known is not None:
+            return known
+        path = self.taxonomy.parse(answer)
+        if path is None and self.policy == "brand-free":
+            parts = tuple(answer.split(SEPARATOR))
+            path = parts if self.taxonomy.is_valid(parts, self.policy) else None
+        if path is None:
+            return None
+        known = self._right[answer] = Snapped(path, "exact", 1.0, (), path)
+        return known
+
+    def _case(self, answer: str) -> Case | None:
+        parsed = parse(answer, self.lexicon)
+        return self._solver.case(parsed) if parsed.usable else None
+
+    def _snapped(self, case: Case | None, hints: Hints) -> Snapped:
+        if case is None:
+            return Snapped(None, "fallback", 0.0)
+        if case.plain is not None:
+            changes = changes_of(self.taxonomy.levels, case.told, [False] * len(case.told), case.plain, sold=False)
+            return Snapped(case.plain, "exact", 1.0, changes, case.told)
+        solution = self._solver.solve(case, hints)
+        if solution is None:
+            return Snapped(None, "fallback", 0.0, (), case.told)
+        return self._result(solution, case, hints)
+
+    def _result(self, solution: Solution, case: Case, hints: Hints) -> Snapped:
+        path, reading = solution.path, solution.reading
+        read = [case.values[place] if place is not None else "" for place in reading or [None] * len(path)]
+        told = case.told
+        if case.parsed.parts and len(case.parsed.parts) != len(path):
+            # Parts of which some level's is missing have no level of their own before they are read.
+            told = tuple(read)
+        placed = [bool(read[n]) and read[n] != told[n] and is_same_form(read[n], value) for n, value in enumerate(path)]
+        sold = path in self.taxonomy.retailers.get(hints.retailer, ())
+        changes = changes_of(self.taxonomy.levels, told, placed, path, sold=sold)
+        share = min(1.0, max(0.0, solution.score / self._solver.total))
+        sureness = round(share * solution.ahead, 6)
+        if all(change.rule == "form" for change in changes):
+            return Snapped(path, "exact", 1.0, changes, told)
+        snapped = Snapped(path, "repaired", sureness, changes, told)
+        return replace(snapped, path=None, status="left") if sureness < self.leave_below else snapped

@@ -1,0 +1,263 @@
+"""Find the path that an answer means: within the parents it names, else over all paths and all ways to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from catalog.messages import LabelPath
+from catalog.taxonomy import Policy
+from postprocess.changes import is_like
+from postprocess.explain import Explainer
+from postprocess.flat import FlatReader
+from postprocess.forms import form_key
+from postprocess.lexicon import Ids, Lexicon
+from postprocess.likeness import Embed, Evidence, Likeness, Scores, gain
+from postprocess.parse import Parsed
+from postprocess.readings import Reading, answered, evidence, first_reading, readings
+from postprocess.ties import Hints, TieBreaker
+
+_MOST_READINGS = 6
+_NEAR = 3.0
+_ENOUGH = 0.15
+_FLAT_BELOW = 0.8
+_FLAT_ANYWAY = 0.25
+_UNSEEN = 2.0
+_SAME_FORM = 0.05
+_FEW = 40
+_CLEAR = {"path": 0.3, "brand-free": 0.6}
+
+
+class Solution(NamedTuple):
+    """The best path of one way to read an answer.
+
+    Parameters
+    ----------
+    path : label path
+        Valid.
+    score : float
+        What it explains of the answer, in the weights of the levels.
+    ahead : float
+        Its probability among the paths that explain the answer about as well, in (0, 1].
+    reading : Reading or None
+        Which answered value was read at which level; None where the answer was read as one text.
+    """
+
+    path: LabelPath
+    score: float
+    ahead: float
+    reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An answer to solve.
+
+    Parameters
+    ----------
+    parsed : Parsed
+        The answer.
+    values : list of str
+        The answered values in order.
+    first : Reading
+        The answer taken at its word.
+    told : tuple of str
+        The value of each level in that reading; an empty text where there is none.
+    said : tuple of (Evidence or None)
+        For each level, the values that are its told value up to form.
+    plain : label path or None
+        The valid path that the values name up to form, where they do.
+    local : (ids, scores) or None
+        The rows that agree with all values known at their levels and are like the others, where there are any.
+    """
+
+    parsed: Parsed
+    values: list[str]
+    first: Reading
+    told: tuple[str, ...]
+    said: tuple[Evidence | None, ...]
+    plain: LabelPath | None
+    local: tuple[Ids, Scores] | None
+
+
+class Solver:
+    """Solves cases under one policy.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+        The taxonomy.
+    policy : {'path', 'brand-free'}
+        What a valid path is.
+    embed : callable, optional
+        See `Likeness`.
+    """
+
+    def __init__(self, lexicon: Lexicon, policy: Policy, embed: Embed | None = None) -> None:
+        self.lexicon = lexicon
+        self.policy: Policy = policy
+        self.likeness = Likeness(lexicon, embed)
+        self.explainer = Explainer(lexicon, self.likeness)
+        self.flat = FlatReader(lexicon, self.likeness, self.explainer)
+        self.ties = TieBreaker(lexicon, self.likeness)
+        self.total = self.flat.total
+
+    def case(self, parsed: Parsed) -> Case:
+        """Return the case of a usable answer, with what can be said of it without a search."""
+        values = answered(parsed)
+        first = first_reading(parsed, len(self.lexicon.levels))
+        told = tuple(values[place] if place is not None else "" for place in first)
+        said = tuple(self.likeness.said(value, level) if value else None for level, value in enumerate(told))
+        plain = parsed.label or self._plain(said)
+        case = Case(parsed, values, first, told, said, plain, None)
+        if plain is not None:
+            return case
+        rows = self.lexicon.any_order.get("\n".join(sorted(map(form_key, values))), ())
+        if len(rows) == 1:
+            moved = self._in_order(self.lexicon.paths[rows[0]], values)
+            return replace(case, first=moved, local=(np.array(rows, dtype=np.int32), np.array([self.total - 1.0])))
+        return replace(case, local=self._local(told, said))
+
+    def prepare(self, cases: Iterable[Case]) -> None:
+        """Look up together what the searches for these cases will ask for."""
+        wanted = []
+        for case in cases:
+            if case.plain is None and case.local is None:
+                keys = [(form_key(value), level) for level, value in enumerate(case.told) if value]
+                wanted += [(key, level) for key, level in keys if not self.lexicon.levels[level].find(key)]
+        self.likeness.prepare(wanted)
+
+    def solve(self, case: Case, hints: Hints) -> Solution | None:
+        """Return the best path, or None where nothing in the answer speaks for any."""
+        if case.local is not None:
+            return self._choice(*case.local, hints, case.first, case.values)
+        full = sum(level.weight for level, value in zip(self.lexicon.levels, case.told, strict=True) if value)
+        best = self._weigh(case.first, case.values, hints, home=True)
+        if best is None or best.score < full - 0.5:
+            best = self._other_readings(case, best, hints)
+        shapeless = case.parsed.how == "text" or len(case.values) > len(case.told)
+        if best is None or best.score < (_FLAT_BELOW if shapeless else _FLAT_ANYWAY) * self.total:
+            other = self._choice(*self.flat.best(case.parsed.text), hints, None, ())
+            if other is not None and (best is None or other.score > best.score):
+                best = other
+        return best if best is not None and best.score > _ENOUGH * self.total else None
+
+    def _plain(self, said: Sequence[Evidence | None]) -> LabelPath | None:
+        path = []
+        for level, found in zip(self.lexicon.levels, said, strict=True):
+            if found is None:
+                return None
+            ids, worth = found
+            best = 0 if len(ids) == 1 else int(np.argmax(worth))
+            if len(ids) > 1 and np.count_nonzero(worth == worth[best]) > 1:
+                return None
+            path.append(level.values[ids[best]])
+        return tuple(path) if self.lexicon.taxonomy.is_valid(tuple(path), self.policy) else None
+
+    def _in_order(self, path: LabelPath, values: Sequence[str]) -> Reading:
+        keys = [form_key(value) for value in values]
+        reading = []
+        for value in path:
+            place = keys.index(form_key(value))
+            keys[place] = "\n"
+            reading.append(place)
+        return tuple(reading)
+
+    def _local(self, told: Sequence[str], said: Sequence[Evidence | None]) -> tuple[Ids, Scores] | None:
+        """Look for the misspelt values only among the paths that have all the others.
+
+        This settles most answers without a search over the taxonomy. It holds only where every misspelt value is
+        clearly like one of the values left to it; else another level may be the wrong one.
+        """
+        rows = self.explainer.agreeing(said)
+        if not len(rows):
+            return None
+        weights = (level.weight for level, found in zip(self.lexicon.levels, said, strict=True) if found is not None)
+        scores = np.full(len(rows), sum(weights))
+        for number, (level, value, found) in enumerate(zip(self.lexicon.levels, told, said, strict=True)):
+            if found is not None:
+                continue
+            key = form_key(value)
+            # A value that another level knows is not misspelt but misplaced.
+            if not key or self.lexicon.is_known(key):
+                return None
+            ids, where = np.unique(self.lexicon.columns[number][rows], return_inverse=True)
+            worth = gain(self.likeness.among(key, number, ids))
+            if worth.max() < _CLEAR[self.policy]:
+                return None
+            scores += level.weight * worth[where]
+        return rows, scores
+
+    def _other_readings(self, case: Case, best: Solution | None, hints: Hints) -> Solution | None:
+        every = list(range(len(case.told)))
+        free = every
+        if best is not None:
+            free = [level for level in every if not is_like(case.told[level], best.path[level])]
+            strangers = (value for value, found in zip(case.told, case.said, strict=True) if found is None)
+            if len(every) - len(free) < 2 or any(self.lexicon.is_known(form_key(value)) for value in strangers):
+                free = every
+            if len(free) < 2 and all(case.told):
+                return best
+        others = readings(case.values, case.first, self.likeness, named=not case.parsed.parts, free=free)
+        for reading, bound, cost in islice(others, _MOST_READINGS):
+            if best is not None and bound - cost <= best.score:
+                break
+            other = self._weigh(reading, case.values, hints, home=False)
+            if other is not None and (best is None or other.score - cost > best.score):
+                best = other._replace(score=other.score - cost)
+        return best
+
+    def _weigh(self, reading: Reading, values: Sequence[str], hints: Hints, *, home: bool) -> Solution | None:
+        keys = [None if place is None else form_key(values[place]) for place in reading]
+        find = self.likeness.of if home else lambda value, level: evidence(value, level, self.likeness)
+        found = [None if place is None else find(values[place], level) for level, place in enumerate(reading)]
+        solution = self._choice(*self.explainer.best(found, keys), hints, reading, values)
+        if solution is not None and self.policy == "brand-free" and len(keys) > 1:
+            return self._free(solution, found, hints, reading, values)
+        return solution
+
+    def _choice(
+        self, rows: Ids, scores: Scores, hints: Hints, reading: Reading | None, values: Sequence[str]
+    ) -> Solution | None:
+        if not len(rows):
+            return None
+        near = np.flatnonzero(scores >= scores.max() - _NEAR)
+        rows, scores = rows[near], scores[near]
+        total = scores
+        if len(rows) > 1:
+            total = scores + self.ties.bonus(rows, hints)
+            close = np.flatnonzero(scores >= scores.max() - _SAME_FORM)
+            if reading is not None and 1 < len(close) <= _FEW:
+                told = [values[place] if place is not None else "" for place in reading]
+                total[close] += self.ties.written(rows[close], told)
+        place = int(np.argmax(total))
+        ahead = 1.0 / float(np.exp(total - total[place]).sum())
+        return Solution(self.lexicon.paths[rows[place]], float(scores[place]), ahead, reading)
+
+    def _free(
+        self,
+        seen: Solution,
+        found: list[Evidence | None],
+        hints: Hints,
+        reading: Reading,
+        values: Sequence[str],
+    ) -> Solution:
+        """Return the better of the best seen path and the best path whose brand was not seen there."""
+        brands = found[-1]
+        if brands is None or not len(brands[0]):
+            return seen
+        last = self.lexicon.levels[-1]
+        brand = int(np.argmax(brands[1]))
+        rows, scores = self.explainer.best([*found[:-1], None], [None] * len(found))
+        above = self._choice(rows, scores, hints, reading, values)
+        if above is None:
+            return seen
+        score = above.score + last.weight * float(brands[1][brand]) - _UNSEEN
+        if score <= seen.score:
+            return seen
+        path = (*above.path[:-1], last.values[brands[0][brand]])
+        return Solution(path, score, 1.0 / (1.0 + float(np.exp(seen.score - score))), reading)

@@ -1,0 +1,100 @@
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.errors import ShelfmarkError
+from classify.lines import GrowingLines, count_lines, read_lines
+
+values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")), st.lists)
+
+
+@given(st.lists(st.dictionaries(st.text(st.characters(codec="utf-8")), values, max_size=3), max_size=6))
+def test_what_is_appended_is_read(tmp_path_factory: pytest.TempPathFactory, rows: list[dict]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "x.jsonl"
+    with GrowingLines(path) as out:
+        out.append(rows[:2])
+        out.append(rows[2:])
+        assert out.lines == len(rows)
+    assert list(read_lines(path)) == rows
+    assert count_lines(path) == len(rows)
+
+
+def test_lines_are_there_as_soon_as_they_are_appended(tmp_path) -> None:
+    path = tmp_path / "x.jsonl"
+    out = GrowingLines(path)
+    out.append([{"a": "ü\n"}])
+    assert list(read_lines(path)) == [{"a": "ü\n"}]
+    out.close()
+    out.close()  # twice does no harm
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_torn_last_line_is_cut_off(tmp_path, cut: int) -> None:
+    path = tmp_path / "x.jsonl"
+    whole = b'{"a": 1}\n{"a": 2}\n'
+    path.write_bytes(whole + '{"a": "ü"}\n'.encode()[:cut])
+    assert count_lines(path) == 2 + (cut == 12)
+    with GrowingLines(path) as out:
+        assert out.lines == count_lines(path)
+        out.append([{"a": 3}])
+    assert list(read_lines(path)) == [{"a": 1}, {"a": 2}, {"a": 3}]
+
+
+@pytest.mark.parametrize(("keep", "left"), [(None, 3), (0, 0), (2, 2), (9, 3)])
+def test_keep(tmp_path, keep: int | None, left: int) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": 0}\n{"a": 1}\n{"a": 2}\n')
+    with GrowingLines(path, keep=keep) as out:
+        assert out.lines == left
+    assert [line["a"] for line in read_lines(path)] == list(range(left))
+
+
+def test_nan_is_never_written(tmp_path) -> None:
+    with GrowingLines(tmp_path / "x.jsonl") as out, pytest.raises(ValueError, match="JSON"):
+        out.append([{"a": float("nan")}])
+    assert (tmp_path / "x.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b'{"a": 1}\n{"a"\n', "line 2: damaged"), (b'{"a": 1}\nx', "line 2: damaged"), (b'{"a": "\xff"}\n', "damaged")],
+)
+def test_a_damaged_file(tmp_path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ShelfmarkError, match=message):
+        list(read_lines(path))
+
+
+def test_a_missing_file(tmp_path) -> None:
+    assert count_lines(tmp_path / "x.jsonl") == 0
+    with pytest.raises(ShelfmarkError, match="no such file"):
+        list(read_lines(tmp_path / "x.jsonl"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_names_the_file_and_closes(recwarn: pytest.WarningsRecorder) -> None:
+    from pathlib import Path
+
+    class Full(GrowingLines):
+        def __init__(self) -> None:
+            self.path, self.lines = Path("/dev/full"), 0
+            self._stream = open("/dev/full", "ab", buffering=0)
+
+        def close(self) -> None:  # a device cannot be synchronised
+            self._stream.close()
+
+    with pytest.raises(OSError, match="No space left") as caught, Full() as out:
+        out.append([{"a": 1}])
+    assert caught.value.filename == "/dev/full"
+    assert not recwarn.list
+
+
+def test_the_file_is_plain_json_lines(tmp_path) -> None:
+    with GrowingLines(tmp_path / "x.jsonl") as out:
+        out.append([{"b": "é", "a": [1.5, None]}])
+    assert (tmp_path / "x.jsonl").read_text(encoding="utf-8") == '{"b": "é", "a": [1.5, null]}\n'
+    assert json.loads((tmp_path / "x.jsonl").read_text())["a"] == [1.5, None]

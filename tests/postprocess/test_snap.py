@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+
+from catalog.errors import ShelfmarkError
+from catalog.taxonomy import Taxonomy
+from postprocess import Snapper
+
+CIDER = ("beverages alcoholic", "cider", "cider", "bulmers")
+PASTA = ("pantry", "sauces", "pizza & pasta", "leggo's")
+
+
+@pytest.fixture(scope="module")
+def snapper(taxonomy):
+    return Snapper(taxonomy)
+
+
+@pytest.mark.parametrize(
+    ("answer", "rules"),
+    [
+        ("Beverages Alcoholic__Ciders__cider__BULMERS", {"supergroup": "form", "group": "form", "brand": "form"}),
+        ("beverages alcoholic__cider__cider__bulmrs", {"brand": "brand of module"}),
+        ("beverges alcoholic__cider__cider__bulmers", {"supergroup": "spelling"}),
+        ("pantry__cider__cider__bulmers", {"supergroup": "parent"}),
+        ("pantry__sauces__cider__bulmers", {"supergroup": "parent", "group": "parent"}),
+        ("cider__beverages alcoholic__cider__bulmers", {"supergroup": "placed", "group": "placed"}),
+        ("bulmers__cider__cider__beverages alcoholic", {"supergroup": "placed", "brand": "placed"}),
+        ("beverages alcoholic__cider__bulmers", {"group": "filled"}),
+        ("beverages alcoholic____cider__bulmers", {"group": "filled"}),
+        ('{"module": "cider", "brand": "bulmer"}', {"supergroup": "filled", "group": "filled"}),
+        ("beverages alcoholic cider cidre bulmers", None),
+        ("It is a bottle of cider, and the brand is clearly bulmers", None),
+    ],
+)
+def test_every_answer_finds_its_path_and_says_how(snapper, answer, rules):
+    snapped = snapper.snap(answer)
+    assert snapped.path == CIDER
+    assert 0.0 < snapped.sureness <= 1.0
+    if rules is not None:
+        found = {change.level: change.rule for change in snapped.changes}
+        found.pop("brand", None) if "brand" not in rules else None
+        assert {level: rule for level, rule in found.items() if rule != "form" or level in rules} == rules
+
+
+def test_changes_hold_what_was_and_what_became(snapper):
+    (change,) = snapper.snap("pantry__sauces__pizza & pasta__legos").changes
+    assert tuple(change) == ("brand", "legos", "leggo's", "brand of module")
+
+
+def test_form_alone_is_exact(snapper):
+    snapped = snapper.snap("PANTRY > Sauce > pizza and pasta > leggos")
+    assert (snapped.path, snapped.status, snapped.sureness) == (PASTA, "exact", 1.0)
+    assert {change.rule for change in snapped.changes} == {"form"}
+
+
+@pytest.mark.parametrize("answer", ["", "I cannot tell.", "qqqq wwww", "¤¤¤"])
+def test_an_answer_of_no_use_is_no_path(snapper, answer):
+    snapped = snapper.snap(answer)
+    assert (snapped.path, snapped.status, snapped.sureness) == (None, "fallback", 0.0)
+
+
+def test_the_description_breaks_ties(snapper):
+    answer = "beverages alcoholic__cider__cider__"
+    assert snapper.snap(answer, text="bulmers orig 500ml").path == CIDER
+    assert snapper.snap(answer, text="kopparberg strawb").path == (*CIDER[:3], "kopparberg")
+
+
+def test_the_retailer_breaks_ties(snapper):
+    assert snapper.snap("pantry__heinz", retailer="corner").path == ("pantry", "beans", "beans baked", "heinz")
+
+
+def test_candidates_break_ties(snapper):
+    beans, ketchup = ("pantry", "beans", "beans baked", "heinz"), ("pantry", "sauces", "ketchup, mustard", "heinz")
+    assert snapper.snap("pantry__heinz", candidates=[beans, ketchup]).path == beans
+    assert snapper.snap("pantry__heinz", candidates=[ketchup, beans]).path == ketchup
+
+
+def test_policies_differ_in_unseen_pairs(taxonomy):
+    unseen = ("beverages alcoholic", "cider", "cider", "heinz")
+    answer = "__".join(unseen)
+    assert Snapper(taxonomy, "brand-free").snap(answer).path == unseen
+    assert Snapper(taxonomy, "brand-free").snap(answer).status == "exact"
+    assert taxonomy.is_valid(Snapper(taxonomy).snap(answer).path)
+    near = Snapper(taxonomy, "brand-free").snap("beverages alcoholic__cidre__cider__Heinz")
+    assert near.path == unseen
+
+
+def test_a_doubtful_answer_is_left_alone_on_request(taxonomy):
+    answer = "pantry__sauces__pizza & pasta__zzz"
+    assert Snapper(taxonomy).snap(answer).path is not None
+    left = Snapper(taxonomy, leave_below=0.99).snap(answer)
+    assert (left.path, left.status) == (None, "left")
+    assert left.answered == ("pantry", "sauces", "pizza & pasta", "zzz")
+    assert Snapper(taxonomy, leave_below=1.0).snap("PANTRY__sauces__pizza & pasta__leggo's").status == "exact"
+
+
+def test_many_are_snapped_like_one(snapper):
+    answers = ["pantry__beans__baked beans__hienz", "", "cider bulmers", "pantry__heinz", "pantry__heinz"]
+    texts = ["", "", "", "tom ketchup", "baked beans"]
+    retailers = ["corner", "", "nowhere", "corner", "mega"]
+    many = snapper.snap_all(answers, texts=texts, retailers=retailers)
+    one = [snapper.snap(a, text=t, retailer=r) for a, t, r in zip(answers, texts, retailers, strict=True)]
+    assert many == one
+    assert snapper.snap_all([]) == []
+
+
+@pytest.mark.parametrize("levels", [("grade",), ("a", "b"), ("a", "b", "c", "d", "e", "f")])
+def test_any_number_of_levels(levels):
+    paths = [
+        tuple(f"{name} {number}" for name in ("ham", "egg", "jam", "pie", "nut", "tea")[: len(levels)])
+        for number in (1, 2)
+    ]
+    snapper = Snapper(Taxonomy(levels, dict.fromkeys(paths, 1)))
+    for path in paths:
+        assert snapper.snap(" > ".join(path).upper()).path == path
+        assert snapper.snap("__".join([*path[:-1], path[-1].replace(" ", "x")])).path == path
+
+
+def test_embeddings_find_what_letters_do_not(taxonomy):
+    def embed(texts):
+        drinks = ("cider", "cidre", "apple tipple")
+        return np.array([[1.0, 0.0] if text in drinks else [0.0, 1.0] for text in texts], dtype=np.float32)
+
+    flat = Taxonomy(("module",), {("cider",): 1, ("pantry",): 1})
+    assert Snapper(flat).snap("apple tipple").path is None
+    assert Snapper(flat, embed=embed).snap("apple tipple").path == ("cider",)
+
+
+def test_values_that_look_alike_are_told_apart_by_their_signs():
+    paths = [("drinks", "coca cola"), ("drinks", "coca-cola"), ("drinks", "Coca Colas")]
+    snapper = Snapper(Taxonomy(("module", "brand"), dict.fromkeys(paths, 1)))
+    for path in paths:
+        assert snapper.snap(" > ".join(path)).path == path
+        assert snapper.snap("__".join(path) + "|").path == path
+
+
+def test_wrong_options_are_one_line(taxonomy):
+    with pytest.raises(ShelfmarkError, match=r"policy 'paths' .*did you mean 'path'"):
+        Snapper(taxonomy, "paths")
+    with pytest.raises(ShelfmarkError, match="leave-below"):
+        Snapper(taxonomy, leave_below=2)
+
+
+def test_three_lines(tmp_path):
+    from catalog.taxonomy import Taxonomy
+    from postprocess import Snapper
+
+    assert Snapper(Taxonomy(("module",), {("cider",): 1})).snap("ciders").path == ("cider",)
