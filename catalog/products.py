@@ -82,6 +82,23 @@ class Products:
         )
 
 
+def join_products(parts: Sequence[Products]) -> Products:
+    """Put labelled products from several places together. Ids may occur in more than one of them.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a part has no labels.
+    """
+    return Products(
+        ids=[name for part in parts for name in part.ids],
+        columns={name: [cell for part in parts for cell in part.columns[name]] for name in parts[0].columns},
+        retailers=[retailer for part in parts for retailer in part.retailers],
+        prices=np.concatenate([part.prices for part in parts]),
+        labels=[label for part in parts for label in part.require_labels()],
+    )
+
+
 class _Block:
     """Collects rows until they are made into Products."""
 

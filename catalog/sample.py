@@ -63,7 +63,7 @@ def write_sample(
     seed : int
         0 or more.
     progress : callable, optional
-        Called after each block with the rows written so far, test rows included.
+        Told after each block how many more rows are written.
 
     Raises
     ------
@@ -75,7 +75,6 @@ def write_sample(
     market = _market(schema, taxonomy, seed)
     if out.exists() and not out.is_dir():
         raise ShelfmarkError(f"{out}: not a folder; name one that the sample may be written to")
-    done = 0
     with ExitStack() as stack:
         for name, start, stop in (("train", 0, rows), ("test", rows, rows + test_rows)):
             features = stack.enter_context(atomic_write(out / f"{name}.features"))
@@ -83,9 +82,8 @@ def write_sample(
             for block in _rows(market, schema, start, stop):
                 write_features(features, block, schema)
                 write_labels(labels, block, schema)
-                done += len(block)
                 if progress is not None:
-                    progress(done)
+                    progress(len(block))
         (taxonomy or market.taxonomy()).write(out / "taxonomy.csv")
 
 

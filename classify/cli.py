@@ -25,11 +25,14 @@ app = typer.Typer(
 )
 
 TrainOption = Annotated[
-    Path | None,
-    typer.Option(help="Labelled products: NAME.features with NAME.labels beside it, a folder, or CSV, JSONL, Parquet."),
+    list[Path] | None,
+    typer.Option(
+        help="Labelled products: NAME.features with NAME.labels beside it, a folder, or CSV, JSONL, Parquet. "
+        "May be given more than once."
+    ),
 ]
 SchemaOption = Annotated[str, typer.Option(help="Which columns to read: indoml, esci, relevance, or a TOML file.")]
-StrategyOption = Annotated[str, typer.Option(help="How a product becomes a label path: rag.")]
+StrategyOption = Annotated[str | None, typer.Option(help="How a product becomes a label path: rag (default), tree.")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="ngram (default), mpnet, minilm, any sentence-transformers name, or hybrid:NAME.")
 ]
@@ -37,6 +40,10 @@ TopKOption = Annotated[int | None, typer.Option(help="Similar products that vote
 FilterOption = Annotated[str | None, typer.Option(help="What is searched: retailer, prefer, none, or auto (default).")]
 BandOption = Annotated[float | None, typer.Option(help="Prefer prices within this factor; by default a soft weight.")]
 PolicyOption = Annotated[str | None, typer.Option(help="path: whole paths seen in training (default); or brand-free.")]
+TopNOption = Annotated[int | None, typer.Option(help="tree: tell so many paths with their probabilities (default 1).")]
+AbstainOption = Annotated[
+    float | None, typer.Option(help="tree: leave levels less probable than this empty, for a person (default 0).")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
 UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
 
@@ -44,7 +51,7 @@ UntilOption = Annotated[str, typer.Option(help="The last stage: requests, comple
 @app.callback(invoke_without_command=True)
 def classify(
     context: typer.Context,
-    strategy: StrategyOption = "rag",
+    strategy: StrategyOption = None,
     train: TrainOption = None,
     model: Annotated[Path | None, typer.Option(help="A model that classify fit wrote, in place of --train.")] = None,
     test: Annotated[Path | None, typer.Option(help="The products to classify; labels are not needed.")] = None,
@@ -56,6 +63,8 @@ def classify(
     price_band: BandOption = None,
     candidates: Annotated[int | None, typer.Option(help="Candidates in a request at most (default 20).")] = None,
     policy: PolicyOption = None,
+    top_n: TopNOption = None,
+    abstain_below: AbstainOption = None,
     run: Annotated[Path | None, typer.Option(help="The run directory (default runs/STRATEGY-TIME).")] = None,
     seed: SeedOption = 0,
     until: UntilOption = "report",
@@ -70,12 +79,12 @@ def classify(
 
         typer.echo(f"shelfmark {installed('shelfmark')}")
         return
-    if train is None and model is None and test is None:
+    if not train and model is None and test is None:
         typer.echo(FIRST_STEPS)
         return
-    if (train is None) == (model is None) or test is None:
+    if bool(train) == (model is not None) or test is None:
         raise ShelfmarkError("give --test TEST and one of --train TRAIN and --model MODEL; see classify --help")
-    from catalog.schema import load_schema
+    from catalog.schema import Schema, load_schema
     from classify.job import Job
     from classify.model import describe
     from classify.progress import bar
@@ -84,27 +93,34 @@ def classify(
     from classify.strategies.base import check_options
 
     check_stage(until)
-    chosen = find("strategy", STRATEGIES, strategy)
     given = _given(
-        encoder=encoder, top_k=top_k, filter=filter, price_band=price_band, candidates=candidates, policy=policy
+        encoder=encoder,
+        top_k=top_k,
+        filter=filter,
+        price_band=price_band,
+        candidates=candidates,
+        policy=policy,
+        top_n=top_n,
+        abstain_below=abstain_below,
     )
-    columns = load_schema(schema)
     if model is not None:
-        about = describe(model)
-        from catalog.schema import Schema
-
-        columns, given, seed = Schema.from_dict(about["schema"]), {**about["options"], **given}, about["seed"]
+        about = describe(model, strategy)
+        strategy, seed = about["strategy"], about["seed"]
+        columns, given = Schema.from_dict(about["schema"]), {**about["options"], **given}
+    else:
+        strategy, columns = strategy or "rag", load_schema(schema)
+    chosen = find("strategy", STRATEGIES, strategy)
     options = check_options(chosen.options_class, strategy, given).model_dump()
-    job = Job(strategy, engine or "", columns, options, seed, test, train, model, limit)
+    job = Job(strategy, engine or "", columns, options, seed, test, tuple(train or ()), model, limit)
     folder = run or Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _execute(Run.start(folder, job, progress=bar), until, None)
 
 
 @app.command()
 def fit(
-    train: Annotated[Path, typer.Option(help="Labelled products.")],
+    train: Annotated[list[Path], typer.Option(help="Labelled products; may be given more than once.")],
     out: Annotated[Path, typer.Option(help="The folder to write the model to.")],
-    strategy: StrategyOption = "rag",
+    strategy: StrategyOption = None,
     schema: SchemaOption = "indoml",
     encoder: EncoderOption = None,
     top_k: TopKOption = None,
@@ -120,10 +136,12 @@ def fit(
 
     check_place(out)
     options = _given(encoder=encoder, top_k=top_k, filter=filter, price_band=price_band, policy=policy)
-    model = fit_model(train, strategy=strategy, schema=schema, seed=seed, progress=bar, **options)
+    model = fit_model(train, strategy=strategy or "rag", schema=schema, seed=seed, progress=bar, **options)
     model.save(out)
     paths = len(model.strategy.taxonomy)
-    typer.echo(f"{out}: a {strategy} model of {paths:,} label paths; use it with classify --model {out} --test TEST")
+    typer.echo(
+        f"{out}: a {model.strategy.name} model of {paths:,} label paths; use it with classify --model {out} --test TEST"
+    )
 
 
 @app.command()
@@ -196,6 +214,34 @@ def submit(
 
 
 @app.command()
+def vote(
+    runs: Annotated[list[Path], typer.Argument(help="Two run directories or more, over the same products.")],
+    out: Annotated[Path, typer.Option(help="The run directory to write.")],
+    policy: Annotated[str, typer.Option(help="What is valid: path or brand-free.")] = "brand-free",
+) -> None:
+    """Let several runs vote, weighted by confidence: a new run directory with their joint predictions."""
+    from classify.tables import run_table
+    from classify.vote import vote_into
+
+    _print(run_table(vote_into(runs, out, _policy(policy))))
+
+
+@app.command()
+def ask(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to ask for.")] = 500,
+    out: Annotated[Path | None, typer.Option(help="The CSV file to write (default: RUN/ask.csv).")] = None,
+) -> None:
+    """Pick the rows whose labels would teach most: a CSV to fill in, and to give back with a second --train."""
+    from classify.ask import ask as write_questions
+    from classify.run import Run
+
+    place = out or run / "ask.csv"
+    written = write_questions(Run.open(run), rows, place)
+    typer.echo(f"{place}: {written:,} rows; fill in the levels, then: classify ... --train TRAIN --train {place}")
+
+
+@app.command()
 def sample(
     rows: Annotated[int, typer.Option(help="Labelled products for training.")],
     test_rows: Annotated[int, typer.Option(help="Products to predict.")],
@@ -253,16 +299,17 @@ def _policy(name: str) -> Any:
     return name
 
 
-def _taxonomy(schema: Schema, train: Path | None, taxonomy: Path | None) -> Taxonomy | None:
+def _taxonomy(schema: Schema, train: list[Path] | None, taxonomy: Path | None) -> Taxonomy | None:
     from catalog.products import read_products
     from catalog.taxonomy import Taxonomy
 
     if taxonomy is not None:
-        if train is not None:
+        if train:
             raise ShelfmarkError("give one of --train and --taxonomy")
         return Taxonomy.read(taxonomy, schema)
-    if train is not None:
-        return Taxonomy.from_labels(read_products(train, schema, labels=True).require_labels(), schema.levels)
+    if train:
+        labels = [label for path in train for label in read_products(path, schema, labels=True).require_labels()]
+        return Taxonomy.from_labels(labels, schema.levels)
     return None
 
 

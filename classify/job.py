@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ class Job:
         The seed.
     test : Path
         The products to classify.
-    train, model : Path or None
-        One of the two: labelled products to fit on, or a fitted model.
+    train : tuple of Path
+        Labelled products to fit on; empty where there is a model.
+    model : Path or None
+        A fitted model.
     limit : int or None
         Classify so many rows at most.
     """
@@ -42,7 +45,7 @@ class Job:
     options: dict[str, Any]
     seed: int
     test: Path
-    train: Path | None = None
+    train: tuple[Path, ...] = ()
     model: Path | None = None
     limit: int | None = None
 
@@ -59,12 +62,7 @@ class Job:
             find("engine", ENGINES, self.engine)
         test = features_file(self.test, "test")
         inputs = {"test": _hash(test)}
-        if self.train is not None:
-            train = features_file(self.train, "train")
-            inputs["train"] = _hash(train)
-            labels = labels_beside(train)
-            if labels is not None:
-                inputs["train labels"] = _hash(labels)
+        inputs.update({name: _hash(file) for name, file in training_files(self.train).items()})
         if self.model is not None:
             describe(self.model)
             inputs["model"] = _hash(self.model / "model.json")
@@ -75,10 +73,28 @@ class Job:
             "options": self.options,
             "seed": self.seed,
             "limit": self.limit,
-            "train": None if self.train is None else str(self.train.resolve()),
+            "train": [str(path.resolve()) for path in self.train],
             "model": None if self.model is None else str(self.model.resolve()),
             "inputs": inputs,
         }
+
+
+def training_files(train: Sequence[Path]) -> dict[str, Path]:
+    """Return the files that training reads, features and labels, by the names under which a manifest has their hashes.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a folder holds no training file.
+    """
+    files = {}
+    for number, path in enumerate(train, start=1):
+        name = "train" if len(train) == 1 else f"train {number}"
+        files[name] = features_file(path, "train")
+        labels = labels_beside(files[name])
+        if labels is not None:
+            files[f"{name} labels"] = labels
+    return files
 
 
 def _hash(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_folder, content_hash, read_json, write_json
 from catalog.messages import Prediction
-from catalog.products import Products, products_from_frame, read_products
+from catalog.products import Products, join_products, products_from_frame, read_products
 from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
 from classify.progress import Progress, silent
@@ -24,6 +25,7 @@ BLOCK_ROWS = 2048
 
 Table = pd.DataFrame | Products | str | Path
 """Products as people have them: a pandas frame, a file or folder, or products already read."""
+Tables = Table | Sequence[Table]
 
 
 class Model:
@@ -125,7 +127,7 @@ def check_place(folder: str | Path) -> None:
 
 
 def fit(
-    train: Table,
+    train: Tables,
     *,
     strategy: str = "rag",
     schema: str | Schema = "indoml",
@@ -137,7 +139,7 @@ def fit(
 
     Parameters
     ----------
-    train : DataFrame, str, Path or Products
+    train : DataFrame, str, Path or Products, or a list of these
         Products with labels: a frame with inputs and levels, or a file or folder as the command's ``--train``.
     strategy : str
         Its name: ``rag``.
@@ -160,7 +162,8 @@ def fit(
     schema = load_schema(schema) if isinstance(schema, str) else schema
     chosen = find("strategy", STRATEGIES, strategy)
     checked = check_options(chosen.options_class, strategy, options)
-    products = _products(train, schema, labels=True)
+    parts: Sequence[Table] = [train] if isinstance(train, pd.DataFrame | Products | str | Path) else train
+    products = join_products([_products(part, schema, labels=True) for part in parts])
     return Model(chosen.fit(products, schema, checked, seed=seed, progress=progress), schema, seed=seed)
 
 
@@ -181,9 +184,7 @@ def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> 
     ShelfmarkError
         When the folder is no model, damaged, of another version or of another strategy.
     """
-    about = describe(folder)
-    if strategy is not None and about["strategy"] != strategy:
-        raise ShelfmarkError(f"{folder}: a model of strategy {about['strategy']}; use --strategy {about['strategy']}")
+    about = describe(folder, strategy)
     for name, written in about["files"].items():
         file = Path(folder) / name
         if not file.is_file() or content_hash(file) != written:
@@ -194,13 +195,13 @@ def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> 
     return Model(chosen.load(Path(folder), schema, checked, seed=about["seed"]), schema, seed=about["seed"])
 
 
-def describe(folder: str | Path) -> dict[str, Any]:
+def describe(folder: str | Path, strategy: str | None = None) -> dict[str, Any]:
     """Return what ``model.json`` says of a saved model: strategy, schema, options, seed, and the hash of each file.
 
     Raises
     ------
     ShelfmarkError
-        When the folder is no model, or one of another version.
+        When the folder is no model, or one of another version or of another strategy than `strategy`.
     """
     file = Path(folder) / "model.json"
     if not file.is_file():
@@ -208,6 +209,8 @@ def describe(folder: str | Path) -> dict[str, Any]:
     about: dict[str, Any] = read_json(file)
     if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= KEYS:
         raise ShelfmarkError(f"{folder}: a model of another version of shelfmark; fit it again")
+    if strategy is not None and about["strategy"] != strategy:
+        raise ShelfmarkError(f"{folder}: a model of strategy {about['strategy']}; use --strategy {about['strategy']}")
     return about
 
 

@@ -21,11 +21,18 @@ from typing import Any
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write, content_hash, read_json, temporary_name, write_json
 from catalog.messages import Completion, Prediction, Request
-from catalog.products import Products, features_file, labels_beside, read_products, stream_products
+from catalog.products import (
+    Products,
+    features_file,
+    join_products,
+    labels_beside,
+    read_products,
+    stream_products,
+)
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.answers import AnswerReader
-from classify.job import Job
+from classify.job import Job, training_files
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.model import Model, fit, load
 from classify.progress import Progress, silent
@@ -160,6 +167,8 @@ class Run:
             When the run is in use, a file is damaged, or answers of another engine are recorded.
         """
         check_stage(until)
+        if "runs" in self.manifest:
+            return  # an ensemble: made whole, or not at all
         with self._locked():
             self.manifest = read_json(self.folder / "manifest.json")
             if engine is not None:
@@ -189,6 +198,11 @@ class Run:
                     self._model = self._fitted()
                     self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
                 self._timed(name, work[name])
+
+    def finish(self) -> None:
+        """Score the predictions of an ensemble, which are made in one go, and mark the run as finished."""
+        self._timed("report", self._write_metrics)
+        self._record(finished=_now())
 
     # The stages.
 
@@ -292,12 +306,10 @@ class Run:
         return load(own, **options)
 
     def _fit(self, out: Path) -> int:
-        features = features_file(Path(self.manifest["train"]), "train")
-        self._require_unchanged("train", features)
-        labels = labels_beside(features)
-        if labels is not None:
-            self._require_unchanged("train labels", labels)
-        train = read_products(features, self.schema, labels=True)
+        places = [Path(place) for place in self.manifest["train"]]
+        for name, file in training_files(places).items():
+            self._require_unchanged(name, file)
+        train = join_products([read_products(place, self.schema, labels=True) for place in places])
         name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
         fit(train, strategy=name, schema=self.schema, seed=seed, progress=self.progress, **options).save(out)
         return len(train)
