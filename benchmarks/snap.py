@@ -222,8 +222,8 @@ def speed(case: Case, embed: MiniLM | None) -> None:
     took, used = time.perf_counter() - began, time.process_time() - used
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     console.print(
-        f"{case.name}: {len(answers):,} answers, {len(malformed):,} malformed: {took:.1f} s on one thread ({used:.1f} s of "
-        f"processor time, {built:.1f} s of it to prepare); peak memory of the whole benchmark so far {memory:,.0f} MiB"
+        f"{case.name}: {len(answers):,} answers, {len(malformed):,} malformed: {took:.1f} s on one thread "
+        f"({used:.1f} s of processor time; {built:.1f} s to prepare); peak memory so far {memory:,.0f} MiB"
     )
     if embed is not None:
         some = random.Random(SEED).sample(answers, 4000)
@@ -237,8 +237,9 @@ def speed(case: Case, embed: MiniLM | None) -> None:
                 if value not in known[level]:
                     (vectors[level] @ embed([value])[0]).argmax()
         original = (time.perf_counter() - began) * len(answers) / len(some)
+        times = original / took
         console.print(
-            f"the original's method, from {len(some):,} of the rows: {original:.0f} s, {original / took:.0f} times as long"
+            f"the original's method, from {len(some):,} of the rows: {original:.0f} s, {times:.0f} times as long"
         )
 
 
@@ -259,7 +260,7 @@ def growth() -> None:
 
 
 def invented(size: int) -> Taxonomy:
-    """Return a taxonomy of so many paths with the datathon's proportions: 29 paths a module, two and a third a brand."""
+    """Return a taxonomy of so many paths in the datathon's proportions: 29 to a module, two and a third to a brand."""
     rng = random.Random(f"{SEED}|{size}")
 
     def word() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,7 @@ NEAREST = 32
 
 _EDITS = (Indel.normalized_similarity, OSA.normalized_similarity)
 _AT_A_GLANCE = 0.92
+_NO_PART = 0.2
 _FLOOR = 0.4
 _SUREST_OTHER = 0.97
 _ROOM = 100_000
@@ -42,6 +44,11 @@ class Spelt:
         self.words = [frozenset(key.split(" ")) for key in keys]
         self.sorted = [" ".join(sorted(key.split(" "))) for key in keys]
 
+    @cached_property
+    def looks(self) -> list[str]:
+        """The keys as a careless eye reads them."""
+        return [looks(letters) for letters in self.letters]
+
     def alike(self, key: str, places: Sequence[int]) -> Scores:
         """Return how alike `key` and each of the keys at `places` are, in [0, 1]; 1 only without a difference.
 
@@ -57,9 +64,11 @@ class Spelt:
             result = np.maximum(result, _edits(ordered, [self.sorted[place] for place in places]))
         seen = looks(letters)
         if seen != letters:
-            result = np.maximum(result, _AT_A_GLANCE * _edits(seen, [looks(other) for other in others]))
+            result = np.maximum(result, _AT_A_GLANCE * _edits(seen, [self.looks[place] for place in places]))
         words = frozenset(key.split(" "))
-        for number, (place, other) in enumerate(zip(places, others, strict=True)):
+        # What shares next to no letters is no part either.
+        for number in np.flatnonzero(result > _NO_PART).tolist():
+            place, other = places[number], others[number]
             if other == letters:
                 result[number] = 1.0
             else:

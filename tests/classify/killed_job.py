@@ -79,7 +79,7 @@ def carry_out(name: str, last: int, pause: float) -> int:
 
     GrowingLines.__init__ = make_halves
     sys.addaudithook(counter.audit)
-    job = Job("rag", "", PRESETS["indoml"], RagOptions().model_dump(), 0, TEST, train=TRAIN)
+    job = Job("rag", "", PRESETS["indoml"], RagOptions().model_dump(), 0, TEST, train=(TRAIN,))
     Run.start(FOLDER / name, job).execute()
     return counter.count
 

@@ -4,6 +4,7 @@ import pty
 import resource
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pandas as pd
 import pytest
 
 from catalog.products import read_products
+from catalog.schema import PRESETS
 from classify import evaluate, fit
-from classify.run import Run
 from submissions.archive import validate_archive
 from submissions.scoreboard import read_scoreboard
 
@@ -101,8 +102,6 @@ def test_evaluate_json(command, shop, finished: Path, lines) -> None:
 
 def test_evaluate_takes_every_form_of_the_same_predictions(command, shop, finished: Path, tmp_path) -> None:
     command("submit", finished, "--name", "x", "--board", tmp_path / "board.csv")
-    import zipfile
-
     with zipfile.ZipFile(finished / "x.zip") as archive:
         (tmp_path / "x.predict").write_bytes(archive.read("x.predict"))
     (finished / "x.zip").unlink()
@@ -198,19 +197,13 @@ def test_sample(command, tmp_path) -> None:
     done = command("sample", "--rows", 50, "--test-rows", 20, "--out", tmp_path / "s")
     assert (done.code, done.err) == (0, "")
     assert "50 labelled products and 20 to predict" in done.out
-    assert len(read_products(tmp_path / "s", Run.open.__globals__["Schema"] and _indoml(), labels=True)) == 50
+    assert len(read_products(tmp_path / "s", PRESETS["indoml"], labels=True)) == 50
     run = command("--train", tmp_path / "s", "--test", tmp_path / "s", "--run", tmp_path / "run")
     assert run.code == 0
     real = command(
         "sample", "--rows", 9, "--test-rows", 9, "--out", tmp_path / "t", "--taxonomy", tmp_path / "s/taxonomy.csv"
     )
     assert real.code == 0
-
-
-def _indoml():
-    from catalog.schema import PRESETS
-
-    return PRESETS["indoml"]
 
 
 def test_other_schemas(command, tmp_path) -> None:
@@ -385,7 +378,8 @@ def test_a_full_disk_while_submitting(finished: Path, tmp_path) -> None:
     arguments = ["submit", finished, "--name", "full", "--board", tmp_path / "board.csv"]
     done = process(*arguments, preexec_fn=limited(300))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert not list(finished.glob("*.zip")) and not (tmp_path / "board.csv").exists()
+    assert not list(finished.glob("*.zip"))
+    assert not (tmp_path / "board.csv").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

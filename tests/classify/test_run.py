@@ -76,7 +76,7 @@ def test_the_same_job_gives_the_same_bytes(job, finished: Path, tmp_path, conten
 
 
 def test_fitting_in_the_run_gives_the_same_bytes(job, shop, finished: Path, tmp_path, contents) -> None:
-    Run.start(tmp_path / "run", job(train=shop.train_file)).execute()
+    Run.start(tmp_path / "run", job(train=(shop.train_file,))).execute()
     assert contents(tmp_path / "run") == contents(finished)
     assert Run.open(tmp_path / "run").manifest["stages"]["fit"]["rows"] == len(shop.train)
 
@@ -144,7 +144,7 @@ def test_a_run_moves_with_its_requests_alone(shop, finished: Path, tmp_path, con
     write_products(tmp_path / "here", "train", [train], shop.schema)
     shutil.copytree(shop.known.parent, tmp_path / "here", dirs_exist_ok=True)
     here = tmp_path / "here"
-    job = Job("rag", "", shop.schema, OPTIONS, 0, here / "test.features", train=here / "train.features")
+    job = Job("rag", "", shop.schema, OPTIONS, 0, here / "test.features", train=(here / "train.features",))
     Run.start(here / "runs" / "x", job).execute("requests")
     shutil.copytree(here / "runs" / "x", tmp_path / "there" / "y")
     shutil.rmtree(here)
@@ -186,7 +186,7 @@ def test_another_job_s_directory(job, shop, finished, tmp_path, changes: dict, w
         fit(shop.train.take(range(200))).save(tmp_path / "model")
         changes = {"model": tmp_path / "model"}
     elif "train" in changes:
-        changes = {"train": shop.train_file}
+        changes = {"train": (shop.train_file,)}
     with pytest.raises(ShelfmarkError, match=f"belongs to another job \\(({what})"):
         Run.start(tmp_path / "run", job(**changes))
     assert stamps(tmp_path / "run") == before
@@ -281,7 +281,7 @@ def test_another_job_may_follow_one_that_did_nothing(job, tmp_path) -> None:
 def test_a_job_that_cannot_begin_leaves_nothing(shop, tmp_path) -> None:
     write_products(tmp_path, "train", [shop.train], shop.schema)
     (tmp_path / "train.labels").write_text("{}\n")
-    job = Job("rag", "", shop.schema, OPTIONS, 0, shop.test_file, train=tmp_path / "train.features")
+    job = Job("rag", "", shop.schema, OPTIONS, 0, shop.test_file, train=(tmp_path / "train.features",))
     with pytest.raises(ShelfmarkError, match=r"train\.labels, line 1"):
         Run.start(tmp_path / "runs" / "x", job).execute()
     assert list((tmp_path / "runs").iterdir()) == []
@@ -303,7 +303,7 @@ def test_inputs_that_change_before_they_are_read_are_refused(job, shop, tmp_path
 
     write_products(tmp_path, "train", [shop.train], shop.schema)
     fit(shop.train).save(tmp_path / "model")
-    one = Run.start(tmp_path / "one", job(train=tmp_path / "train.features"))
+    one = Run.start(tmp_path / "one", job(train=(tmp_path / "train.features",)))
     other = Run.start(tmp_path / "other", job(model=tmp_path / "model"))
     write_products(tmp_path, "train", [shop.train.take(range(100))], shop.schema)
     fit(shop.train.take(range(100))).save(tmp_path / "model")
@@ -451,10 +451,10 @@ def test_a_gzipped_test_file_is_copied_as_it_is(job, shop, finished, tmp_path, c
 
 def test_relative_paths(job, shop, model: Path, finished, tmp_path, contents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop.folder)
-    run = Run.start(Path(os.path.relpath(tmp_path / "run")), job(test=Path("known"), train=Path("train.features")))
+    run = Run.start(Path(os.path.relpath(tmp_path / "run")), job(test=Path("known"), train=(Path("train.features"),)))
     monkeypatch.chdir(tmp_path)
     Run.open(Path("run")).execute()
-    assert run.manifest["train"] == str(shop.train_file)
+    assert run.manifest["train"] == [str(shop.train_file)]
     assert contents(tmp_path / "run") == contents(finished)
 
 
