@@ -4,7 +4,8 @@ VENV ?= .venv
 # A build of torch without CUDA, where the package index has one: make test-all TORCH='torch==2.13.0'
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Byte code is made when a module is first imported: all of it would be a quarter of the install.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run test test-all lint wheel clean
 
@@ -29,7 +30,7 @@ wheel: $(VENV)/.dev  ## build the wheel, install it where the source is not, and
 	rm -rf dist build/wheel-venv
 	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
 	$(PYTHON) -m venv build/wheel-venv
-	build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.txt dist/*.whl
+	build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.txt dist/*.whl
 	$(BIN)/python tests/wheel.py build/wheel-venv
 
 clean:

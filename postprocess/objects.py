@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -128,6 +127,3 @@ def level_of(name: str, levels: Sequence[str]) -> int | None:
     scores = [Indel.normalized_similarity(letters, level) for level in known]
     best = max(range(len(scores)), key=scores.__getitem__)
     return best if scores[best] >= 0.8 else None
-
-
-_KEY_SIGN = re.compile(r"[\"'{\[]")
