@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,7 +114,7 @@ def classify(
     options = check_options(chosen.options_class, strategy, given).model_dump()
     job = Job(strategy, engine or "", columns, options, seed, test, tuple(train or ()), model, limit)
     folder = run or Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    _execute(Run.start(folder, job, progress=bar), until, None)
+    _execute(folder, lambda: Run.start(folder, job, progress=bar), until, None)
 
 
 @app.command()
@@ -154,7 +155,7 @@ def resume(
     from classify.progress import bar
     from classify.run import Run
 
-    _execute(Run.open(run, progress=bar), until, engine)
+    _execute(run, lambda: Run.open(run, progress=bar), until, engine)
 
 
 @app.command()
@@ -273,17 +274,22 @@ classify puts products on the right shelf. To begin, with data made up for tryin
 classify --help shows the options, classify COMMAND --help those of one command."""
 
 
-def _execute(run: Run, until: str, engine: str | None) -> None:
+def _execute(folder: Path, begin: Callable[[], Run], until: str, engine: str | None) -> None:
     from classify.tables import run_table
 
+    def hint() -> str:
+        begun = (folder / "manifest.json").is_file()
+        return f"carry on with: classify resume {folder}" if begun else "nothing was begun; give the command again"
+
     try:
+        run = begin()
         run.execute(until, engine)
     except KeyboardInterrupt:
-        typer.echo(f"classify: stopped; carry on with: classify resume {run.folder}", err=True)
+        typer.echo(f"classify: stopped; {hint()}", err=True)
         raise
     except OSError as error:  # a full disk, most likely
-        what = f"{error.filename or run.folder}: {error.strerror or error}"
-        raise ShelfmarkError(f"{what}; when that is mended, carry on with: classify resume {run.folder}") from None
+        what = f"{error.filename or folder}: {error.strerror or error}"
+        raise ShelfmarkError(f"{what}; when that is mended, {hint()}") from None
     _print(run_table(run))
 
 
@@ -325,7 +331,7 @@ def main() -> None:
     # The base class of the option parser's own errors, which typer does not export.
     usage_error: Any = typer.BadParameter.__mro__[2]
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="classify")
         sys.exit(code if isinstance(code, int) else 0)
     except ShelfmarkError as error:
         _fail(str(error))

@@ -113,7 +113,10 @@ class Vote:
             results.append(([paths[at] for at in order], [round(float(chances[at]), 6) for at in order]))
         return results
 
-    def _shares(self, index: Index, near: Neighbours, query: int) -> dict[LabelPath, float]:
+    def _shares(
+        self, index: Index, near: Neighbours, query: int, own: LabelPath | None = None
+    ) -> dict[LabelPath, float]:
+        """Return the candidates' shares. A row that is held out does not count among those that have its `own` path."""
         uppers: dict[LabelPath, float] = {}
         brands: dict[str, float] = {}
         for row, weight in zip(near.rows[query].tolist(), near.weight[query].tolist(), strict=True):
@@ -126,19 +129,21 @@ class Vote:
         for upper, upper_power in uppers.items():
             for brand, brand_power in brands.items():
                 path = (*upper, brand)
-                bonus = self.seen_bonus if path in seen else 1.0
-                if bonus == 1.0 and self.options.policy == "path" and path not in seen:
-                    continue
-                shares[path] = bonus * upper_power * brand_power / total**2
+                known = seen.get(path, 0) > (path == own)
+                if known or self.options.policy != "path":
+                    bonus = self.seen_bonus if known else 1.0
+                    shares[path] = bonus * upper_power * brand_power / total**2
         return shares
 
-    def _winner(self, index: Index, near: Neighbours, query: int) -> LabelPath | None:
-        shares = self._shares(index, near, query)
+    def _winner(self, index: Index, near: Neighbours, query: int, own: LabelPath) -> LabelPath | None:
+        shares = self._shares(index, near, query, own)
         return max(shares, key=lambda path: (shares[path], path)) if shares else None
 
-    def _evidence(self, index: Index, near: Neighbours, query: int) -> tuple[list[LabelPath], NDArray[np.float64]]:
+    def _evidence(
+        self, index: Index, near: Neighbours, query: int, own: LabelPath | None = None
+    ) -> tuple[list[LabelPath], NDArray[np.float64]]:
         """Return the candidates and, for each, the features of the logistic model, shape (candidates, 6)."""
-        shares = self._shares(index, near, query)
+        shares = self._shares(index, near, query, own)
         if not shares:
             frequent = max(index.taxonomy.counts.items(), key=lambda item: item[1])[0]
             shares = {frequent: 0.01}
@@ -151,8 +156,8 @@ class Vote:
         features = []
         for path, value in shares.items():
             share = min(max(value / total, 1e-4), 1 - 1e-4)
-            own = weights.get(path, 0.0)
-            features.append([np.log(share / (1 - share)), own, best, best * best, share * best, float(own == 0.0)])
+            weight = weights.get(path, 0.0)
+            features.append([np.log(share / (1 - share)), weight, best, best * best, share * best, float(weight == 0)])
         return list(shares), np.array(features)
 
     def _probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -199,7 +204,7 @@ class Vote:
         bonuses = SEEN_BONUS if options.policy == "brand-free" else (1.0,)
 
         def right(vote: Vote, near: Neighbours) -> int:
-            return sum(vote._winner(index, near, query) == label for query, label in enumerate(truth))
+            return sum(vote._winner(index, near, query, label) == label for query, label in enumerate(truth))
 
         # First what makes a neighbour near, then how the near ones vote: one grid over all takes ten times longer.
         weighings = []
@@ -220,7 +225,7 @@ class Vote:
     def _calibrate(self, index: Index, near: Neighbours, truth: list[LabelPath]) -> None:
         from sklearn.linear_model import LogisticRegression
 
-        evidence = [self._evidence(index, near, query) for query in range(len(truth))]
+        evidence = [self._evidence(index, near, query, label) for query, label in enumerate(truth)]
         features = np.vstack([features for _, features in evidence])
         right = np.array([path == label for (paths, _), label in zip(evidence, truth, strict=True) for path in paths])
         if right.all() or not right.any():

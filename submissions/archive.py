@@ -177,25 +177,13 @@ def _collect(rows: Iterable[Row], schema: Schema, also: tuple[str, ...]) -> _Ans
             answers.twice += 1
             answers.first_twice = answers.first_twice or f"{name!r} on {row.place}"
             continue
-        _require_writable(row, schema.id, str(name))
         path = tuple(row.text(level) for level in schema.levels)
-        if path not in paths:
-            for level, value in zip(schema.levels, path, strict=True):
-                _require_writable(row, level, value)
         answers.paths[name] = paths.setdefault(path, path)
-        blank = [level for level, value in zip(schema.levels, path, strict=True) if not value.strip()]
+        blank = [level for level, value in zip(schema.levels, path, strict=True) if not value]
         if blank:
             answers.empty += 1
             answers.first_empty = answers.first_empty or f"'{blank[0]}' of the id {name!r} on {row.place}"
     return answers
-
-
-def _require_writable(row: Row, column: str, value: str) -> None:
-    """Refuse half a character (a lone surrogate), which JSON can spell with an escape but UTF-8 cannot hold."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise row.fault("holds half a character, which UTF-8 cannot hold; write the value otherwise", column) from None
 
 
 def _test_ids(test_file: str | Path, schema: Schema) -> list[RowId]:

@@ -220,7 +220,7 @@ def test_the_sketch_loses_few_of_the_nearest(shop) -> None:
     best = -np.sort(-np.maximum(cosines, 0), axis=1)[:, :5]
     lost = best.sum(axis=1) - near.similarity.sum(axis=1)
     assert lost.max() < 0.2
-    assert (lost > 1e-4).mean() < 0.15
+    assert (lost > 1e-4).mean() < 0.25
 
 
 def test_queries_do_not_depend_on_their_company(shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,25 @@ def test_few_rows_of_one_class(encoder, make_products, rows: int, filter_by: str
         assert 0 < chances[0] <= 1
 
 
+def test_a_held_out_row_does_not_make_its_own_path_a_seen_one(encoder, make_products) -> None:
+    """Under ``path`` a path that one row alone has cannot be found for that row, as it could not for a new one."""
+    train = make_products(
+        [("acme cider", "x", 1.0, "a__b__cider__acme")] * 4
+        + [("zeta milk", "x", 1.0, "a__b__milk__zeta")] * 4
+        + [("acme milk", "x", 1.0, "a__b__milk__acme")]
+    )
+    index = build(train, encoder)
+    vote = Vote(RetrievalOptions(8, "none"))
+    vectors = index.vectors.take(np.array([8]))
+    found = shortlist(index, vectors, index.products.take([8]), filter_by="none", enough=9)
+    found.rows[found.rows == 8] = -1
+    near = vote.neighbours(index, found, index.products.prices[[8]])
+    new = ("a", "b", "milk", "acme")
+    assert new in vote._shares(index, near, 0)
+    assert new not in vote._shares(index, near, 0, new)
+    assert ("a", "b", "cider", "acme") in vote._shares(index, near, 0, ("a", "b", "cider", "acme"))
+
+
 def test_every_held_out_row_wrong(encoder, make_products) -> None:
     """Each class is there once: nothing held out can be right, and the vote must not promise that it is."""
     train = make_products([(word, "x", 1.0, f"a__b__c__{word}") for word in WORDS])
