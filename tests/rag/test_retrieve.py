@@ -1,4 +1,5 @@
 import math
+import random
 
 import numpy as np
 import pytest
@@ -118,6 +119,18 @@ def test_the_filter_restricts(encoder, make_products) -> None:
     assert [FOUND[how] for how in free.found[0]] == ["any", "any"]
 
 
+def test_the_filter_comes_before_the_search(encoder, make_products) -> None:
+    """However many others are more similar, none of them takes the place of one of the retailer's own."""
+    others = [("whole milk 2l", "b", 1.0, LABEL)] * 50
+    train = make_products([*others, *[(text, "a", 1.0, LABEL) for text in ("bread", "tea", "milk", "cider 4pk")]])
+    index, query = build(train, encoder), make_products([("whole milk 2l", "a", 1.0, LABEL)])
+    near = search(index, query, 3, width=10)
+    assert {index.products.retailers[row] for row in near.rows[0]} == {"a"}
+    assert index.products.texts[near.rows[0, 0]] == "milk"
+    preferred = search(index, query, 3, width=10, filter_by="prefer", other_weight=0.01)
+    assert index.products.texts[preferred.rows[0, 0]] == "milk"
+
+
 def test_too_few_hits_widen_the_search(encoder, make_products) -> None:
     train = make_products([("bread", "a", 1.0, LABEL), *[("whole milk 2l", "b", 1.0, LABEL)] * 5])
     index = build(train, encoder)
@@ -212,11 +225,19 @@ def test_an_empty_text_resembles_nothing(encoder, make_products) -> None:
     assert near.rows[0].tolist() == [0, 1]
 
 
-def test_the_sketch_loses_few_of_the_nearest(shop) -> None:
+def test_the_sketch_loses_few_of_the_nearest(make_products) -> None:
     """The shortlist comes from approximate vectors; the exact nearest are nearly all in it."""
-    index = Index.build(shop.train, shop.schema, NgramEncoder())
-    near = search(index, shop.test, 5, width=50, filter_by="none")
-    cosines = exact_cosines(index, index.encoder.encode(shop.test.texts))
+    draw = random.Random(0)
+    brands = ["acme", "zeta", "bulmers", "stella", "hovis", "heinz", "own label", "the finest"]
+    goods = ["whole milk", "semi skimmed milk", "dry cider", "lager", "sliced bread", "baked beans", "green tea"]
+    sizes = ["2l", "500ml", "4 pack", "1kg", "12s", ""]
+    names = [
+        f"{draw.choice(brands)} {draw.choice(goods)} {draw.choice(sizes)} {draw.randint(0, 99)}" for _ in range(400)
+    ]
+    index = Index.build(make_products([(name, "a", 1.0, LABEL) for name in names[:340]]), SCHEMA, NgramEncoder())
+    queries = make_products([(name, "a", 1.0, LABEL) for name in names[340:]])
+    near = search(index, queries, 5, width=50, filter_by="none")
+    cosines = exact_cosines(index, index.encoder.encode(queries.texts))
     best = -np.sort(-np.maximum(cosines, 0), axis=1)[:, :5]
     lost = best.sum(axis=1) - near.similarity.sum(axis=1)
     assert lost.max() < 0.2

@@ -94,7 +94,7 @@ def test_csv_predictions_and_a_folder_of_test_data(tmp_path) -> None:
             [1],
             ["1 row with an empty level, the first 'brand' of the id 1 on line 1", "abstain"],
         ),
-        ([_answer(1, group=None), _answer(2, group=" ")], [1, 2], ["2 rows with an empty level, the first 'group'"]),
+        ([_answer(1, group=None), _answer(2, group="")], [1, 2], ["2 rows with an empty level, the first 'group'"]),
         ([_answer(1, colour="red")], [1], ["line 1", "unknown column 'colour'", "keep to indoml_id"]),
         ([_answer(1, modul="red")], [1], ["unknown column 'modul' (did you mean 'module'?)"]),
         ([{"indoml_id": 1, "supergroup": "a"}], [1], ["no column 'group'"]),
