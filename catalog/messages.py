@@ -122,25 +122,14 @@ class Prediction:
     status : str
         One of `STATUSES`: ``exact``; ``repaired`` (snapped); ``fallback`` (no usable answer, the best candidate
         instead); ``abstained`` (a level left empty on request); ``failed`` (fallback after an error).
-    level_confidence : tuple of float or None
-        For each level, the probability that it and all above it are right, where the strategy tells.
-    top : list of (label path, float) or None
-        The most probable paths and their probabilities, best first, where they were asked for.
     """
 
     id: RowId
     path: LabelPath
     confidence: float
     status: Status
-    level_confidence: tuple[float, ...] | None = None
-    top: list[tuple[LabelPath, float]] | None = None
 
     def to_dict(self, id_column: str, levels: tuple[str, ...]) -> dict[str, Any]:
         """Return the prediction as the flat object of one line of ``predictions.jsonl``."""
         row: dict[str, Any] = {id_column: self.id, **dict(zip(levels, self.path, strict=True))}
-        row.update(confidence=round(self.confidence, 6), status=self.status)
-        if self.level_confidence is not None:
-            row["level_confidence"] = [round(chance, 6) for chance in self.level_confidence]
-        if self.top is not None:
-            row["top"] = [{"path": list(path), "probability": round(chance, 6)} for path, chance in self.top]
-        return row
+        return {**row, "confidence": round(self.confidence, 6), "status": self.status}

@@ -33,7 +33,7 @@ TrainOption = Annotated[
     ),
 ]
 SchemaOption = Annotated[str, typer.Option(help="Which columns to read: indoml, esci, relevance, or a TOML file.")]
-StrategyOption = Annotated[str | None, typer.Option(help="How a product becomes a label path: rag (default), tree.")]
+StrategyOption = Annotated[str | None, typer.Option(help="How a product becomes a label path: rag (default).")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="ngram (default), mpnet, minilm, any sentence-transformers name, or hybrid:NAME.")
 ]
@@ -41,10 +41,6 @@ TopKOption = Annotated[int | None, typer.Option(help="Similar products that vote
 FilterOption = Annotated[str | None, typer.Option(help="What is searched: retailer, prefer, none, or auto (default).")]
 BandOption = Annotated[float | None, typer.Option(help="Prefer prices within this factor; by default a soft weight.")]
 PolicyOption = Annotated[str | None, typer.Option(help="path: whole paths seen in training (default); or brand-free.")]
-TopNOption = Annotated[int | None, typer.Option(help="tree: tell so many paths with their probabilities (default 1).")]
-AbstainOption = Annotated[
-    float | None, typer.Option(help="tree: leave levels less probable than this empty, for a person (default 0).")
-]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
 UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
 
@@ -64,8 +60,6 @@ def classify(
     price_band: BandOption = None,
     candidates: Annotated[int | None, typer.Option(help="Candidates in a request at most (default 20).")] = None,
     policy: PolicyOption = None,
-    top_n: TopNOption = None,
-    abstain_below: AbstainOption = None,
     run: Annotated[Path | None, typer.Option(help="The run directory (default runs/STRATEGY-TIME).")] = None,
     seed: SeedOption = 0,
     until: UntilOption = "report",
@@ -101,8 +95,6 @@ def classify(
         price_band=price_band,
         candidates=candidates,
         policy=policy,
-        top_n=top_n,
-        abstain_below=abstain_below,
     )
     if model is not None:
         about = describe(model, strategy)

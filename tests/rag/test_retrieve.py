@@ -240,8 +240,8 @@ def test_the_sketch_loses_few_of_the_nearest(make_products) -> None:
     cosines = exact_cosines(index, index.encoder.encode(queries.texts))
     best = -np.sort(-np.maximum(cosines, 0), axis=1)[:, :5]
     lost = best.sum(axis=1) - near.similarity.sum(axis=1)
-    assert lost.max() < 0.2
-    assert (lost > 1e-4).mean() < 0.25
+    assert lost.max() < 0.1
+    assert (lost > 1e-4).mean() < 0.05
 
 
 def test_queries_do_not_depend_on_their_company(shop, monkeypatch: pytest.MonkeyPatch) -> None:
