@@ -110,6 +110,8 @@ def corruption(case: Case, rows: int, wanted: str, embed: MiniLM | None) -> None
     table = Table(title=f"{case.name}: share recovered whole ({len(case.taxonomy):,} paths)")
     for column in ("kind", "rows", f"{OURS}, by strength", OURS, *peers):
         table.add_column(column, justify="left" if column == "kind" else "right")
+    if embed is not None:
+        console.print(f"{case.name}, with embeddings beside letters:", with_embeddings(case, rows, shelves, embed))
     behind, totals = [], [0] * (2 + len(peers))
     for kind in (*KINDS, MIXTURE):
         right, of_strength = [0] * (1 + len(peers)), []
@@ -141,6 +143,22 @@ def corruption(case: Case, rows: int, wanted: str, embed: MiniLM | None) -> None
     console.print(table)
     if peers:
         console.print(f"{case.name}: behind a peer on: {'; '.join(behind) or 'no kind'}\n")
+
+
+def with_embeddings(case: Case, rows: int, shelves: Shelves, embed: MiniLM) -> str:
+    """Return what letters alone and letters with sentence embeddings recover where embeddings could help."""
+    rng = random.Random(f"{SEED}|embeddings")
+    found = []
+    for kind in ("synonym", "word lost", MIXTURE):
+        paths = rng.sample(case.labels, min(3 * rows, len(case.labels)))
+        made = [(path, answer) for path in paths if (answer := corrupt(path, kind, 2, SEED, shelves)) is not None]
+        shares = []
+        for snapper in (Snapper(case.taxonomy), Snapper(case.taxonomy, embed=embed)):
+            snapped = snapper.snap_all([answer for _, answer in made])
+            hits = sum(one.path == path for one, (path, _) in zip(snapped, made, strict=True))
+            shares.append(f"{hits / max(1, len(made)):.3f}")
+        found.append(f"{kind} {shares[0]} -> {shares[1]}")
+    return "; ".join(found)
 
 
 def right_rows(case: Case) -> None:

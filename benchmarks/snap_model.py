@@ -28,7 +28,7 @@ from catalog.schema import PRESETS, SEPARATOR
 SCHEMA = PRESETS["indoml"]
 PAD, START, END = 0, 1, 2
 WORDS, BUCKETS, LONGEST = 8, 30_000, 64
-EPOCHS, BATCH, WIDTH, SEED = 16, 96, 192, 7
+EPOCHS, BATCH, WIDTH, SEED = 8, 64, 160, 7
 PIECE = re.compile(rf"{SEPARATOR}|.{{1,2}}?(?={SEPARATOR}|$)|..", re.DOTALL)
 
 

@@ -13,6 +13,7 @@ from postprocess.likeness import alike, gain
 RULES = {
     "form": "the same but for case, spacing, Unicode, punctuation or plural",
     "spelling": "resembles the answered value",
+    "dropped": "the answer had this value too many",
     "filled": "the answer had no value for the level; it follows from the others",
     "placed": "the answer gave the value for another level",
     "parent": "the answered value is not above the values below it; theirs is",
@@ -33,7 +34,7 @@ class Change(NamedTuple):
     Parameters
     ----------
     level : str
-        Its name.
+        Its name; empty for a value that was dropped.
     was : str
         The answered value; empty where there was none.
     became : str

@@ -179,8 +179,11 @@ class Snapper:
             # Parts of which some level's is missing have no level of their own before they are read.
             told = tuple(read)
         placed = [bool(read[n]) and read[n] != told[n] and is_same_form(read[n], value) for n, value in enumerate(path)]
+        used = {place for place in reading or () if place is not None}
+        extra = [value for place, value in enumerate(case.parsed.parts) if reading and place not in used]
         sold = path in self.taxonomy.retailers.get(hints.retailer, ())
         changes = changes_of(self.taxonomy.levels, told, placed, path, sold=sold)
+        changes += tuple(Change("", value, "", "dropped") for value in extra)
         share = min(1.0, max(0.0, solution.score / self._solver.total))
         sureness = round(share * solution.ahead, 6)
         if all(change.rule == "form" for change in changes):

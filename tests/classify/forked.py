@@ -10,6 +10,8 @@ process for each job that it is asked for. Reads one JSON object a line, and ans
 ``kill_at``, optional
     Kill the process (SIGKILL) at this event. An event is a half-written block of lines, or a file or folder in FOLDER
     that is opened for writing, renamed, made or removed.
+``interrupt_at``, optional
+    Press ctrl-C at this event.
 ``kill_after``, optional
     Kill it after so many seconds.
 ``largest``, optional
@@ -48,17 +50,18 @@ EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
 
 
 class Events:
-    """Writes down what happens, and kills this process at one of them."""
+    """Writes down what happens, and sends this process a signal at one of them."""
 
-    def __init__(self, file: Path, kill_at: int) -> None:
+    def __init__(self, file: Path, job: dict[str, Any]) -> None:
         self.record = os.open(file, os.O_WRONLY | os.O_CREAT)
-        self.left = kill_at
+        self.signal = signal.SIGKILL if "kill_at" in job else signal.SIGINT
+        self.left = job.get("kill_at", job.get("interrupt_at", 0))
 
     def add(self, name: str) -> None:
         os.write(self.record, f"{name}\n".encode())
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
 
     def audit(self, what: str, arguments: tuple) -> None:
         written = what == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
@@ -89,7 +92,7 @@ def carry_out(job: dict[str, Any], place: Path) -> None:
     if "block" in job:
         classify.run.BLOCK_ROWS, classify.run.FLUSH_SECONDS = job["block"], 0.0
     rag.vote.HELD_OUT_ROWS, rag.vote.PRICE_WEIGHTS, rag.vote.OTHER_WEIGHTS = 60, (0.0, 0.2), (0.7, 1.0)
-    events, make = Events(place / "events", job.get("kill_at", 0)), GrowingLines.__init__
+    events, make = Events(place / "events", job), GrowingLines.__init__
 
     def make_halves(lines: GrowingLines, path: Path, keep: int | None = None) -> None:
         make(lines, path, keep)

@@ -126,34 +126,33 @@ def test_a_submission_after_a_kill_has_the_same_bytes(forked, job, unbroken, tmp
     assert made[0] == made[1]
 
 
-def command(shop, folder: Path) -> list[str]:
-    code = "import classify.run; classify.run.BLOCK_ROWS = 2; import classify.cli; classify.cli.main()"
-    files = ["--train", str(shop.train_file), "--test", str(shop.known), "--run", str(folder)]
-    return [sys.executable, "-c", code, *files]
+@pytest.mark.parametrize("step", STEPS)
+def test_ctrl_c_stops_with_a_hint_and_is_carried_on(forked, job, unbroken, contents, step: str) -> None:
+    steps, whole = unbroken
+    folder = forked.folder / f"stopped-{step}"
+    done = job(folder.name, interrupt_at=steps.index(step) + 3)
+    assert done.code == 130, done.err
+    begun = (folder / "manifest.json").exists()
+    hint = f"carry on with: classify resume {folder}" if begun else "nothing was begun; give the command again"
+    assert done.err.split("\n")[0] == f"classify: stopped; {hint}"
+    assert done.err.strip().count("\n") == 0
+    assert done.out == ""
+    again = forked("resume", folder, block=16) if begun else job(folder.name)
+    assert (again.code, again.err) == (0, "")
+    assert contents(folder) == contents(whole)
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.005)
-
-
-@pytest.mark.parametrize("file", ["manifest.json", "requests.jsonl.partial"])
-def test_ctrl_c_stops_with_a_hint(shop, finished: Path, tmp_path, contents, file: str) -> None:
+def test_ctrl_c_from_outside(shop, model: Path, tmp_path) -> None:
+    """The same with a real process, as a terminal does it."""
     folder = tmp_path / "run"
+    code = "import classify.run; classify.run.BLOCK_ROWS = 1; import classify.cli; classify.cli.main()"
+    files = ["--model", str(model), "--test", str(shop.known), "--run", str(folder)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command(shop, folder), **pipes, env=SETTINGS) as process:
-        wait_for(folder / file, process)
+    with subprocess.Popen([sys.executable, "-c", code, *files], **pipes, env=SETTINGS) as process:
+        while not (folder / "requests.jsonl.partial").exists() and process.poll() is None:
+            time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130, err
-    assert [line for line in err.splitlines() if line] == [
-        f"classify: stopped; carry on with: classify resume {folder}"
-    ]
+    assert err.strip() == f"classify: stopped; carry on with: classify resume {folder}"
     assert out == ""
-    assert not Run.open(folder).finished
-    resumed = subprocess.run(
-        [sys.executable, "-m", "classify.cli", "resume", str(folder)], capture_output=True, text=True, env=SETTINGS
-    )
-    assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert "item accuracy" in resumed.stdout
-    assert len(contents(folder)) == len(contents(finished))

@@ -93,6 +93,13 @@ def test_a_doubtful_answer_is_left_alone_on_request(taxonomy):
     assert Snapper(taxonomy, leave_below=1.0).snap("PANTRY__sauces__pizza & pasta__leggo's").status == "exact"
 
 
+def test_a_value_too_many_is_dropped_and_said(snapper):
+    snapped = snapper.snap("pantry__beans__cider__beans baked__heinz")
+    assert snapped.path == ("pantry", "beans", "beans baked", "heinz")
+    assert snapped.status == "repaired"
+    assert [tuple(change) for change in snapped.changes] == [("", "cider", "", "dropped")]
+
+
 def test_many_are_snapped_like_one(snapper):
     answers = ["pantry__beans__baked beans__hienz", "", "cider bulmers", "pantry__heinz", "pantry__heinz"]
     texts = ["", "", "", "tom ketchup", "baked beans"]
