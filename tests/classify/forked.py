@@ -103,6 +103,8 @@ def carry_out(job: dict[str, Any], place: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"], job["largest"]))
     else:
         sys.addaudithook(events.audit)
+    # A process that a shell starts in the background ignores ctrl-C, and so would this one: undo that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["classify", *job["arguments"]]
     classify.cli.main()
 

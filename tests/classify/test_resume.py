@@ -145,7 +145,9 @@ def test_ctrl_c_stops_with_a_hint_and_is_carried_on(forked, job, unbroken, conte
 def test_ctrl_c_from_outside(shop, model: Path, tmp_path) -> None:
     """The same with a real process, as a terminal does it."""
     folder = tmp_path / "run"
-    code = "import classify.run; classify.run.BLOCK_ROWS = 1; import classify.cli; classify.cli.main()"
+    # A process that a shell starts in the background ignores ctrl-C, and so would its children: undo that.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = heed + "import classify.run; classify.run.BLOCK_ROWS = 1; import classify.cli; classify.cli.main()"
     files = ["--model", str(model), "--test", str(shop.known), "--run", str(folder)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code, *files], **pipes, env=SETTINGS) as process:
