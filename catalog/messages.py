@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -122,14 +123,25 @@ class Prediction:
     status : str
         One of `STATUSES`: ``exact``; ``repaired`` (snapped); ``fallback`` (no usable answer, the best candidate
         instead); ``abstained`` (a level left empty on request); ``failed`` (fallback after an error).
+    level_confidence : sequence of float, optional
+        For each level, the probability that the best path is right down to it; the last is `confidence`.
+    top : sequence of (label path, float), optional
+        The best paths with their probabilities, best first, where more than one was asked for.
     """
 
     id: RowId
     path: LabelPath
     confidence: float
     status: Status
+    level_confidence: Sequence[float] | None = None
+    top: Sequence[tuple[LabelPath, float]] | None = None
 
     def to_dict(self, id_column: str, levels: tuple[str, ...]) -> dict[str, Any]:
         """Return the prediction as the flat object of one line of ``predictions.jsonl``."""
         row: dict[str, Any] = {id_column: self.id, **dict(zip(levels, self.path, strict=True))}
-        return {**row, "confidence": round(self.confidence, 6), "status": self.status}
+        row |= {"confidence": round(self.confidence, 6), "status": self.status}
+        if self.level_confidence is not None:
+            row["level_confidence"] = [round(value, 6) for value in self.level_confidence]
+        if self.top is not None:
+            row["top"] = [[list(path), round(value, 6)] for path, value in self.top]
+        return row

@@ -33,14 +33,21 @@ TrainOption = Annotated[
     ),
 ]
 SchemaOption = Annotated[str, typer.Option(help="Which columns to read: indoml, esci, relevance, or a TOML file.")]
-StrategyOption = Annotated[str | None, typer.Option(help="How a product becomes a label path: rag (default).")]
+StrategyOption = Annotated[str | None, typer.Option(help="How a product becomes a label path: rag (default), or tree.")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="ngram (default), mpnet, minilm, any sentence-transformers name, or hybrid:NAME.")
 ]
 TopKOption = Annotated[int | None, typer.Option(help="Similar products that vote and are shown (default 5).")]
 FilterOption = Annotated[str | None, typer.Option(help="What is searched: retailer, prefer, none, or auto (default).")]
 BandOption = Annotated[float | None, typer.Option(help="Prefer prices within this factor; by default a soft weight.")]
-PolicyOption = Annotated[str | None, typer.Option(help="path: whole paths seen in training (default); or brand-free.")]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(help="path: whole paths seen in training (default of rag); or brand-free (default of tree)."),
+]
+TopNOption = Annotated[int | None, typer.Option(help="Tell the best so many paths with their probabilities (tree).")]
+AbstainOption = Annotated[
+    float | None, typer.Option(help="Leave levels empty whose probability is lower, for a person to fill in (tree).")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
 UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
 
@@ -60,6 +67,8 @@ def classify(
     price_band: BandOption = None,
     candidates: Annotated[int | None, typer.Option(help="Candidates in a request at most (default 20).")] = None,
     policy: PolicyOption = None,
+    top_n: TopNOption = None,
+    abstain_below: AbstainOption = None,
     run: Annotated[Path | None, typer.Option(help="The run directory (default runs/STRATEGY-TIME).")] = None,
     seed: SeedOption = 0,
     until: UntilOption = "report",
@@ -95,6 +104,8 @@ def classify(
         price_band=price_band,
         candidates=candidates,
         policy=policy,
+        top_n=top_n,
+        abstain_below=abstain_below,
     )
     if model is not None:
         about = describe(model, strategy)
@@ -120,6 +131,8 @@ def fit(
     filter: FilterOption = None,
     price_band: BandOption = None,
     policy: PolicyOption = None,
+    top_n: TopNOption = None,
+    abstain_below: AbstainOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Fit a strategy on labelled products and save the model."""
@@ -128,7 +141,15 @@ def fit(
     from classify.progress import bar
 
     check_place(out)
-    options = _given(encoder=encoder, top_k=top_k, filter=filter, price_band=price_band, policy=policy)
+    options = _given(
+        encoder=encoder,
+        top_k=top_k,
+        filter=filter,
+        price_band=price_band,
+        policy=policy,
+        top_n=top_n,
+        abstain_below=abstain_below,
+    )
     model = fit_model(train, strategy=strategy or "rag", schema=schema, seed=seed, progress=bar, **options)
     model.save(out)
     paths = len(model.strategy.taxonomy)

@@ -98,7 +98,7 @@ class Model:
         check_place(folder)
         with atomic_folder(folder) as place:
             self.strategy.save(place)
-            files = {file.name: content_hash(file) for file in sorted(place.iterdir())}
+            files = {file.name: content_hash(file) for file in sorted(place.iterdir()) if file.is_file()}
             write_json(
                 place / "model.json",
                 {
@@ -109,6 +109,7 @@ class Model:
                     "options": self.strategy.options.model_dump(),
                     "seed": self.seed,
                     "files": files,
+                    "report": getattr(self.strategy, "report", {}),
                 },
             )
 
@@ -142,7 +143,7 @@ def fit(
     train : DataFrame, str, Path or Products, or a list of these
         Products with labels: a frame with inputs and levels, or a file or folder as the command's ``--train``.
     strategy : str
-        Its name: ``rag``.
+        Its name: ``rag`` or ``tree``.
     schema : str or Schema
         A preset's name, a TOML file or a schema.
     seed : int

@@ -7,7 +7,7 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
 
-STRATEGIES = {"rag": "classify.strategies.rag:RagStrategy"}
+STRATEGIES = {"rag": "classify.strategies.rag:RagStrategy", "tree": "classify.strategies.tree:TreeStrategy"}
 ENGINES = {"neighbours": "classify.engines.neighbours:NeighboursEngine"}
 DEFAULT_ENGINES = {"rag": "neighbours"}
 

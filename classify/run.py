@@ -302,6 +302,9 @@ class Run:
         own = self.folder / "model"
         if not (own / "model.json").is_file():
             self._timed("fit", lambda: self._fit(own))
+            report = read_json(own / "model.json").get("report")
+            if report:
+                self._record(calibration=report[options["policy"]])
         # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
         return load(own, **options)
 

@@ -31,6 +31,10 @@ def run_table(run: Run) -> Table:
     for stage, done in manifest["stages"].items():
         speed = f", {done['rows'] / done['seconds']:,.0f} rows/s" if done["seconds"] >= 0.1 else ""
         table.add_row(stage, f"{done['seconds']:,.1f} s{speed}")
+    calibration = manifest.get("calibration")
+    if calibration:  # measured on rows held out inside training
+        before, after = calibration["ece_before"], calibration["ece_after"]
+        table.add_row("calibration error, held out", f"{before:.4f} before, {after:.4f} after")
     if run.finished:
         metrics = read_json(run.folder / "metrics.json")
         for status in STATUSES:
@@ -50,6 +54,10 @@ def _add_scores(table: Table, scores: dict[str, Any]) -> None:
     table.add_row("item accuracy", f"{scores['item_accuracy']:.4f} ({low:.4f} to {high:.4f})")
     for level, values in scores["by_level"].items():
         table.add_row(Text(f"  {level}"), f"{values['accuracy']:.4f}")
+    if scores["coverage"] < 1:
+        table.add_row("coverage", f"{scores['coverage']:.2%}")
+        if scores["answered_item_accuracy"] is not None:
+            table.add_row("item accuracy of those", f"{scores['answered_item_accuracy']:.4f}")
     table.add_row("hierarchical F1", f"{scores['hierarchical_f1']:.4f}")
     table.add_row("macro F1", f"{scores['macro_f1']:.4f}")
     if scores["valid"] is not None:

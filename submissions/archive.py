@@ -19,7 +19,7 @@ from catalog.schema import Schema
 from catalog.tables import Row, read_table
 
 MEMBER_SUFFIX = ".predict"
-_OUR_COLUMNS = ("confidence", "status")
+_OUR_COLUMNS = ("confidence", "status", "level_confidence", "top")
 _ADVICE = "make the predictions again from this test file"
 
 
