@@ -77,6 +77,11 @@ class Candidates:
         counts = np.bincount(self.row, minlength=self.rows) + 1
         return np.concatenate([[0], np.cumsum(counts)])
 
+    @property
+    def places(self) -> Ids:
+        """Where each candidate stands among all places; (candidates,)."""
+        return np.arange(len(self.row)) + self.row
+
 
 def _best(scores: Scores, count: int) -> Ids:
     """Return the columns of the `count` best scores of each row, in no order."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from student.candidates import Candidates
-from student.features import BLOCK_ROWS, Matrix, fold
+from student.encoding import fold
+from student.features import BLOCK_ROWS, BUCKETS, Matrix
 from student.labels import Counts, Ids, LabelSpace, Targets
 
 NAMES = ("middle of upper", "middle of last", "middle of pair")
@@ -22,16 +23,17 @@ Sketches = NDArray[np.float32]
 
 
 def sketch(encoded: Matrix) -> Sketches:
-    """Return vectors of length 1 (0 where there is nothing), shape (rows, SKETCH)."""
+    """Return vectors of length 1 (0 where there is nothing), shape (rows, SKETCH and what sentences add)."""
     dense: Sketches = np.asarray(fold(encoded, SKETCH).toarray(), dtype=np.float32)
     lengths: Sketches = np.linalg.norm(dense, axis=1, keepdims=True)
     return np.asarray(dense / np.maximum(lengths, 1e-6), dtype=np.float32)
 
 
 def add_up(encoded: Matrix, targets: Targets, space: LabelSpace, pairs: Counts) -> dict[str, Sketches]:
-    """Return the sum of the rows' sketches for each upper path, last value and pair: arrays (classes, SKETCH)."""
+    """Return the sum of the rows' sketches for each upper path, last value and pair: arrays (classes, as `sketch`)."""
     sizes = {"upper": len(space.uppers), "last": len(space.lasts), "pair": len(pairs.keys)}
-    sums = {kind: np.zeros((size, SKETCH), dtype=np.float32) for kind, size in sizes.items()}
+    width = SKETCH + encoded.shape[1] - BUCKETS
+    sums = {kind: np.zeros((size, width), dtype=np.float32) for kind, size in sizes.items()}
     for start in range(0, len(targets), BLOCK_ROWS):
         part = targets.take(np.arange(start, min(start + BLOCK_ROWS, len(targets))))
         dense = sketch(encoded[start : start + BLOCK_ROWS])

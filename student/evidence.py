@@ -6,15 +6,14 @@ these figures meets the same ones on new rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from student.candidates import Candidates
 from student.centroids import NAMES as CENTROID_NAMES
 from student.centroids import Centroids
-from student.features import Encoder, Matrix, cents
+from student.encoding import Block, ProductEncoder
+from student.features import cents
 from student.labels import Counts, Ids, LabelSpace
 from student.ridge import Scores
 from student.spelling import NAMES as SPELLING_NAMES
@@ -47,34 +46,6 @@ SHOP_PRIOR = 5.0  # rows: how many it takes for a shop's habits to outweigh thos
 WIDTH = len(NAMES) + len(_COMPARED) + 1  # the last: is this the place that stands for "none of the candidates"?
 
 
-@dataclass
-class Block:
-    """Products of one block with what was found for them so far.
-
-    Attributes
-    ----------
-    raw : list of str
-        Text as it came.
-    lines : list of str
-        The same, normalised.
-    encoded : csr_matrix, shape (rows, BUCKETS)
-        The same with price and shop, encoded.
-    prices : ndarray of float64, shape (rows,)
-        NaN where unknown.
-    retailers : ndarray of int64, shape (rows,)
-        -1 where unknown.
-    training : bool
-        Whether the rows are training rows, whose own contribution is left out.
-    """
-
-    raw: list[str]
-    lines: list[str]
-    encoded: Matrix
-    prices: NDArray[np.float64]
-    retailers: Ids
-    training: bool = False
-
-
 class Evidence:
     """Tables counted from the training rows.
 
@@ -84,13 +55,13 @@ class Evidence:
         From `count`, or read back from a file.
     space : LabelSpace
         The classes.
-    encoder : Encoder
+    encoder : ProductEncoder
         The one that encodes the products.
     """
 
     KINDS = ("upper", "last", "pair")
 
-    def __init__(self, arrays: Arrays, space: LabelSpace, encoder: Encoder) -> None:
+    def __init__(self, arrays: Arrays, space: LabelSpace, encoder: ProductEncoder) -> None:
         values: dict[str, NDArray[np.float32]] = arrays  # type: ignore[assignment]
         keys: dict[str, Ids] = arrays  # type: ignore[assignment]
         self.arrays = arrays
@@ -126,7 +97,7 @@ class Evidence:
             *self.centroids.compare(block.encoded, found),
             np.array([len(line) for line in block.lines], dtype=np.float32)[found.row],
         ]
-        place = np.arange(len(found)) + found.row
+        place = found.places
         for number, column in enumerate(columns):
             plain[place, number] = column
         first = np.flatnonzero(np.diff(found.row, prepend=-1))

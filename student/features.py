@@ -225,8 +225,3 @@ class Encoder:
         order = np.argsort(rows, kind="stable")
         pointers = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
         return sp.csr_matrix((signed[order], buckets[order], pointers), shape=(count, BUCKETS))
-
-
-def fold(matrix: Matrix, size: int) -> Matrix:
-    """Return `matrix` with its buckets folded onto `size` of them (a power of two): a coarser, smaller encoding."""
-    return sp.csr_matrix((matrix.data, matrix.indices & (size - 1), matrix.indptr), shape=(matrix.shape[0], size))

@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from student.features import Matrix, fold
+from student.encoding import fold
+from student.features import BUCKETS, Matrix
 
 EXACT_ROWS = 20_000  # up to here the kernel's own matrix (rows x rows) is cheaper and better than fewer buckets
 FOLDED = 8192  # buckets of the model for more rows: the cost is rows x FOLDED^2
@@ -41,14 +42,14 @@ class Ridge:
 
     @property
     def buckets(self) -> int:
-        """The number of buckets the encoding is folded to."""
+        """The number of columns that the encoding is folded to."""
         return int(self.weights.shape[0])
 
     def score(self, encoded: Matrix) -> Scores:
         """Return the scores of all classes, shape (rows, classes)."""
         if self.weights.dtype != np.float32:  # as stored: half the size, read from disk when first needed
             self.weights = np.asarray(self.weights, dtype=np.float32)
-        return np.asarray(fold(encoded, self.buckets) @ self.weights, dtype=np.float32)
+        return np.asarray(fold(encoded, self.buckets - (encoded.shape[1] - BUCKETS)) @ self.weights, dtype=np.float32)
 
 
 def fit_ridge(

@@ -25,19 +25,20 @@ from catalog.messages import LabelPath
 from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import POLICIES, Policy
-from student.calibrate import Calibration, calibration_report
-from student.candidates import Candidates, Own, propose
-from student.evidence import Block, Evidence
-from student.features import BLOCK_ROWS, Encoder, Matrix, normalise
-from student.labels import Ids, LabelSpace, SoftLabels, Targets
-from student.rerank import Network, Scale, softmax, train_network
-from student.ridge import Ridge, Scores, fit_ridge, indicator
+from student.calibrate import Calibration
+from student.encoding import NO_SENTENCES, ProductEncoder
+from student.evidence import Evidence
+from student.features import BLOCK_ROWS, Encoder, Matrix
+from student.judge import Judge, Judged
+from student.labels import LabelSpace, SoftLabels
+from student.rerank import Network, Scale
+from student.ridge import Ridge, fit_ridge, indicator
 from student.storage import load_folder, save_folder
 from student.tallies import tally
+from student.training import calibrate, learn_to_choose
 
 DEFAULT_POLICY: Policy = "brand-free"
-RERANK_ROWS = 20_000
-FOLDS = 5
+RERANK_ROWS = 20_000  # rows that the networks and the calibration learn from
 _BLOCK = 512
 Progress = Callable[[float, str], None]
 
@@ -62,49 +63,27 @@ class TreePredictions:
     level_probabilities: NDArray[np.float64]
 
 
-@dataclass
-class _Judged:
-    """A block of rows with the share of each candidate, before calibration."""
-
-    found: Candidates
-    shares: Scores  # (candidates,)
-    seen: NDArray[np.bool_]  # (candidates,): a pair seen in training (by other rows)
-
-
 class TreeClassifier:
     """A fitted classifier; make one with `fit` or `load`."""
 
     def __init__(
         self,
         levels: tuple[str, ...],
-        space: LabelSpace,
-        encoder: Encoder,
-        ridge: Ridge,
-        evidence: Evidence,
-        shops: list[str],
-        scale: Scale,
-        networks: list[Network],
+        judge: Judge,
         calibrations: dict[Policy, Calibration],
-        report: dict[str, Any],
+        report: dict[str, dict[str, float]],
     ) -> None:
         self.levels = levels
-        self.space = space
-        self.encoder = encoder
-        self.ridge = ridge
-        self.evidence = evidence
-        self.shops = shops
-        self.scale = scale
-        self.networks = networks
+        self.judge = judge
         self.calibrations = calibrations
         self.report = report
-        self._shop_number = {shop: number for number, shop in enumerate(shops)}
 
     @property
     def path_counts(self) -> dict[LabelPath, int]:
         """The label paths seen in training, and how many rows each had (at least 1 where labels were soft)."""
-        pairs = self.evidence.tables["pairs"]
+        pairs = self.judge.evidence.tables["pairs"]
         return {
-            self.space.path(int(key)): max(round(float(count)), 1)
+            self.judge.space.path(int(key)): max(round(float(count)), 1)
             for key, count in zip(pairs.keys, pairs.values, strict=True)
         }
 
@@ -115,6 +94,7 @@ class TreeClassifier:
         schema: Schema,
         *,
         soft: SoftLabels | None = None,
+        sentences: str = NO_SENTENCES,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> TreeClassifier:
@@ -128,6 +108,8 @@ class TreeClassifier:
             Names the levels.
         soft : sequence of sequences of (path, weight), optional
             For each row, paths and weights that add up to 1: learned instead of the labels.
+        sentences : str
+            The name of a sentence encoder to use as well (needs the extra ``embed``), or ``none``.
         seed : int
             Same seed, same rows: same model.
         progress : callable, optional
@@ -146,11 +128,8 @@ class TreeClassifier:
             raise ShelfmarkError(f"{len(soft)} soft labels for {len(products)} products; give one for each")
         tell(0.0, "reading text")
         space, targets = LabelSpace.from_labels(labels, soft)
-        encoder = Encoder.fit(products.texts)
-        shops = sorted(set(products.retailers) - {""})
-        number = {shop: place for place, shop in enumerate(shops)}
-        retailers = np.array([number.get(shop, -1) for shop in products.retailers], dtype=np.int64)
-        encoded = _encode(encoder, products, retailers)
+        encoder = ProductEncoder.fit(products, sentences)
+        encoded, retailers = _encode(encoder, products, lambda share: tell(0.05 + 0.1 * share, "reading text"))
 
         tell(0.15, "scoring classes")
         random = np.random.default_rng(seed)
@@ -159,133 +138,30 @@ class TreeClassifier:
         both = np.concatenate([targets.upper, uppers + targets.last], axis=1)
         twice = np.concatenate([targets.weight, targets.weight], axis=1)
         ridge, leverage = fit_ridge(encoded, indicator(both, twice, uppers + lasts), rows)
+
         tell(0.7, "weighing candidates")
         evidence = Evidence(tally(products.prices, retailers, encoded, targets, space), space, encoder)
-        model = cls(schema.levels, space, encoder, ridge, evidence, shops, Scale.empty(), [], {}, {})
-        model._learn_to_choose(products, encoded, targets, rows, leverage, seed, tell)
+        judge = Judge(space, encoder, ridge, evidence, Scale.empty(), [])
+        mine = targets.take(rows)
+        judged = learn_to_choose(
+            judge,
+            products.take(rows),
+            mine,
+            leverage,
+            seed=seed,
+            tell=lambda share: tell(0.7 + 0.25 * share, "learning to choose"),
+        )
+        tell(0.95, "calibrating")
+        fitted = {policy: calibrate(judged, mine, space, len(schema.levels), policy) for policy in POLICIES}
         # Rounded as they are stored, so that a model read back says the same.
         ridge.weights = ridge.weights.astype(np.float16).astype(np.float32)
         tell(1.0, "done")
-        return model
-
-    def _learn_to_choose(
-        self,
-        products: Products,
-        encoded: Matrix,
-        targets: Targets,
-        rows: Ids,
-        leverage: Scores,
-        seed: int,
-        tell: Progress,
-    ) -> None:
-        """Train the networks and the calibration on `rows`, each judged as if it were new."""
-        figures, truths, lengths, blocks = [], [], [], []
-        for start in range(0, len(rows), _BLOCK):
-            picked = rows[start : start + _BLOCK]
-            own = Own(targets.take(picked), leverage[start : start + _BLOCK])
-            lines = normalise([products.texts[row] for row in picked])
-            part = encoded[picked]
-            found, block = self._propose(products.take(picked), lines, part, own)
-            figures.append(self.evidence.weigh(block, found))
-            truths.append(_truth(found))
-            lengths.append(np.diff(found.starts))
-            blocks.append(found)
-        flat = np.concatenate(figures)
-        truth = np.concatenate(truths)
-        starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-        self.scale = Scale.fit(flat)
-        scaled = self.scale.apply(flat)
-        fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
-        scores = np.zeros(len(flat), dtype=np.float32)
-        fold_of = np.repeat(fold, np.diff(starts))
-
-        def learn(turn: int) -> Network:
-            others = np.flatnonzero(fold != turn) if len(rows) >= FOLDS else np.arange(len(rows))
-            return train_network(scaled, starts, truth, others, seed=seed + turn)
-
-        tell(0.75, "learning to choose")
-        # The matrices are small: threads of our own, one network each, keep the cores busy, BLAS's would only wait.
-        with threadpool_limits(1), ThreadPoolExecutor(min(FOLDS, os.cpu_count() or 1)) as pool:
-            for turn, network in enumerate(pool.map(learn, range(FOLDS))):
-                tell(0.75 + 0.2 * (turn + 1) / FOLDS, "learning to choose")
-                self.networks.append(network)
-                scores[fold_of == turn] = network.score(scaled[fold_of == turn])
-        tell(0.95, "calibrating")
-        shares = softmax(scores, starts)
-        judged = []
-        for start, found in zip(range(0, len(rows), _BLOCK), blocks, strict=True):
-            places = starts[start] + np.arange(len(found)) + found.row
-            seen = self._seen(found)
-            judged.append(_Judged(found, shares[places], seen))
-        for policy in POLICIES:
-            self.calibrations[policy], self.report[policy] = self._calibrate(judged, targets, rows, policy)
-
-    def _calibrate(
-        self, judged: list[_Judged], targets: Targets, rows: Ids, policy: Policy
-    ) -> tuple[Calibration, dict[str, float]]:
-        level_shares, level_right, other_shares, other_right = [], [], [], []
-        at = 0
-        for block in judged:
-            found = block.found
-            own = targets.take(rows[at : at + found.rows])
-            at += found.rows
-            order, ranked = _rank(block, policy)
-            if not len(order):
-                continue
-            main = np.argmax(own.weight, axis=1)
-            row = found.row[order]
-            truth_upper = own.upper[np.arange(len(own)), main][row]
-            truth_last = own.last[np.arange(len(own)), main][row]
-            first = ranked == 0
-            shares = self._level_shares(block, order[first])
-            right = [prefix[found.upper[order]] == prefix[truth_upper] for prefix in self.space.prefixes]
-            whole = (found.upper[order] == truth_upper) & (found.last[order] == truth_last)
-            right = [*right[: len(self.levels) - 1], whole]
-            level_shares.append(shares)
-            level_right.append(np.stack(right, axis=1)[first])
-            other_shares.append(block.shares[order][~first])
-            other_right.append(whole[~first])
-        if not level_shares:
-            none = np.zeros((0, len(self.levels)), dtype=np.float32)
-            return Calibration.fit(none, none.astype(bool), none[:, 0], none[:, 0].astype(bool)), {}
-        best, good = np.concatenate(level_shares), np.concatenate(level_right)
-        fitted = Calibration.fit(best, good, np.concatenate(other_shares), np.concatenate(other_right))
-        return fitted, calibration_report(best[:, -1], good[:, -1])
-
-    def _level_shares(self, block: _Judged, best: Ids) -> Scores:
-        """Return the share of candidates that agree with each best one, by level: (best, levels)."""
-        found = block.found
-        chosen = np.zeros(found.rows, dtype=np.int64)
-        chosen[found.row[best]] = found.upper[best]
-        columns = []
-        for prefix in self.space.prefixes[: len(self.levels) - 1]:
-            agree = prefix[found.upper] == prefix[chosen[found.row]]
-            columns.append(np.bincount(found.row, block.shares * agree, found.rows)[found.row[best]])
-        return np.stack([*columns, block.shares[best]], axis=1).astype(np.float32)
-
-    def _seen(self, found: Candidates) -> NDArray[np.bool_]:
-        count = self.evidence.tables["pairs"].look_up(self.space.key(found.upper, found.last)) - found.own[2]
-        return np.asarray(count > 1e-6)
-
-    def _propose(
-        self, products: Products, lines: list[str], encoded: Matrix, own: Own | None
-    ) -> tuple[Candidates, Block]:
-        numbers = [self._shop_number.get(shop, -1) for shop in products.retailers]
-        block = Block(
-            products.texts, lines, encoded, products.prices, np.array(numbers, dtype=np.int64), own is not None
+        return cls(
+            schema.levels,
+            judge,
+            {policy: calibration for policy, (calibration, _) in fitted.items()},
+            {policy: report for policy, (_, report) in fitted.items()},
         )
-        evidence = self.evidence
-        return propose(encoded, self.ridge, self.space, evidence.tables["pairs"], evidence.totals, own), block
-
-    def _judge(self, products: Products) -> _Judged:
-        lines = normalise(products.texts)
-        numbers = np.array([self._shop_number.get(shop, -1) for shop in products.retailers], dtype=np.int64)
-        encoded = self.encoder.encode(lines, products.prices, numbers)
-        found, block = self._propose(products, lines, encoded, None)
-        scaled = self.scale.apply(self.evidence.weigh(block, found))
-        scores = np.stack([network.score(scaled) for network in self.networks]).mean(axis=0)
-        places = np.arange(len(found)) + found.row
-        return _Judged(found, softmax(scores, found.starts)[places], self._seen(found))
 
     def predict(self, products: Products, *, top_n: int = 1, policy: Policy = DEFAULT_POLICY) -> TreePredictions:
         """Classify products.
@@ -313,7 +189,7 @@ class TreeClassifier:
 
         def one(part: slice) -> TreePredictions:
             rows = np.arange(part.start, min(part.stop, len(products)))
-            return self._answer(self._judge(products.take(rows)), top_n, policy)
+            return self._answer(self.judge.judge(products.take(rows)), top_n, policy)
 
         # Array operations let other threads run: threads of our own keep all cores busy, BLAS's would only wait.
         with threadpool_limits(1), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -326,10 +202,10 @@ class TreeClassifier:
             np.concatenate([part.level_probabilities for part in parts]),
         )
 
-    def _answer(self, block: _Judged, top_n: int, policy: Policy) -> TreePredictions:
-        found = block.found
+    def _answer(self, block: Judged, top_n: int, policy: Policy) -> TreePredictions:
+        found, space = block.found, self.judge.space
         calibration = self.calibrations[policy]
-        order, ranked = _rank(block, policy)
+        order, ranked = block.rank(policy)
         levels = np.zeros((found.rows, len(self.levels)))
         chances = np.zeros((found.rows, top_n))
         kept = np.full((found.rows, top_n), -1, dtype=np.int64)
@@ -339,48 +215,51 @@ class TreeClassifier:
         shares[found.row[order[listed]], ranked[listed]] = block.shares[order[listed]]
         first = order[ranked == 0]
         if len(first):
-            levels[found.row[first]] = calibration.best(self._level_shares(block, first))
+            levels[found.row[first]] = calibration.best(block.level_shares(first, space, len(self.levels)))
         chances[:, 0] = levels[:, -1]
         if top_n > 1:
             chances[:, 1:] = calibration.further(shares[:, 1:], chances[:, 0])
-        keys = self.space.key(found.upper, found.last)
+        keys = space.key(found.upper, found.last)
         paths: list[list[LabelPath]] = []
         for row in range(found.rows):
             places = kept[row][kept[row] >= 0]
             if len(places):
-                paths.append([self.space.path(int(keys[p])) for p in places])
+                paths.append([space.path(int(keys[p])) for p in places])
             else:  # no candidate was ever seen whole: the commonest path of the likeliest upper path
                 paths.append([self._commonest(int(self._likeliest(block, row)))])
                 chances[row, 0] = levels[row, -1] = 1e-4
                 levels[row] = np.maximum.accumulate(levels[row][::-1])[::-1]
         return TreePredictions(paths, chances, levels)
 
-    def _likeliest(self, block: _Judged, row: int) -> int:
+    def _likeliest(self, block: Judged, row: int) -> int:
         mine = np.flatnonzero(block.found.row == row)
         mass = np.bincount(block.found.upper[mine], block.shares[mine])
         return int(mass.argmax())
 
     def _commonest(self, upper: int) -> LabelPath:
-        table = self.evidence.tables["pairs"]
-        ends = self.space.key(np.array([upper, upper + 1], dtype=np.int64), np.zeros(2, dtype=np.int64))
+        space = self.judge.space
+        table = self.judge.evidence.tables["pairs"]
+        ends = space.key(np.array([upper, upper + 1], dtype=np.int64), np.zeros(2, dtype=np.int64))
         low, high = np.searchsorted(table.keys, ends)
-        return self.space.path(int(table.keys[low + int(table.values[low:high].argmax())]))
+        return space.path(int(table.keys[low + int(table.values[low:high].argmax())]))
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder of ``.npy`` files and ``tree.json``; replaces what stood there."""
-        arrays: dict[str, NDArray[Any]] = {f"evidence_{name}": array for name, array in self.evidence.arrays.items()}
-        arrays["idf"] = self.encoder.idf
-        arrays["weights"] = self.ridge.weights.astype(np.float16)
-        arrays["scale_mean"], arrays["scale_deviation"] = self.scale.mean, self.scale.deviation
-        for turn, network in enumerate(self.networks):
+        judge = self.judge
+        arrays: dict[str, NDArray[Any]] = {f"evidence_{name}": array for name, array in judge.evidence.arrays.items()}
+        arrays["idf"] = judge.encoder.text.idf
+        arrays["weights"] = judge.ridge.weights.astype(np.float16)
+        arrays["scale_mean"], arrays["scale_deviation"] = judge.scale.mean, judge.scale.deviation
+        for turn, network in enumerate(judge.networks):
             for layer, values in enumerate(network.layers):
                 arrays[f"network_{turn}_{layer}"] = values
         facts = {
             "levels": list(self.levels),
-            "uppers": [list(upper) for upper in self.space.uppers],
-            "lasts": self.space.lasts,
-            "shops": self.shops,
-            "networks": [len(network.layers) for network in self.networks],
+            "uppers": [list(upper) for upper in judge.space.uppers],
+            "lasts": judge.space.lasts,
+            "shops": judge.encoder.shops,
+            "sentences": judge.encoder.sentences,
+            "networks": [len(network.layers) for network in judge.networks],
             "report": self.report,
             "calibrations": {policy: calibration.to_dict() for policy, calibration in self.calibrations.items()},
         }
@@ -393,12 +272,12 @@ class TreeClassifier:
         Raises
         ------
         ShelfmarkError
-            When the model is missing, damaged, or of another version.
+            When the model is missing, damaged, or of another version, or needs an extra that is not installed.
         """
         facts, arrays = load_folder(folder)
         try:
             space = LabelSpace([tuple(upper) for upper in facts["uppers"]], list(facts["lasts"]))
-            encoder = Encoder(arrays["idf"])
+            encoder = ProductEncoder(Encoder(arrays["idf"]), facts["shops"], facts["sentences"])
             counted = {name.removeprefix("evidence_"): array for name, array in arrays.items() if "evidence_" in name}
             networks = [
                 Network([arrays[f"network_{turn}_{layer}"] for layer in range(count)])
@@ -406,44 +285,21 @@ class TreeClassifier:
             ]
             calibrations = {policy: Calibration.from_dict(facts["calibrations"][policy]) for policy in POLICIES}
             scale = Scale(arrays["scale_mean"], arrays["scale_deviation"])
-            evidence = Evidence(counted, space, encoder)
             ridge = Ridge(arrays["weights"])
-            return cls(
-                tuple(facts["levels"]),
-                space,
-                encoder,
-                ridge,
-                evidence,
-                facts["shops"],
-                scale,
-                networks,
-                calibrations,
-                facts["report"],
-            )
+            judge = Judge(space, encoder, ridge, Evidence(counted, space, encoder), scale, networks)
+            return cls(tuple(facts["levels"]), judge, calibrations, facts["report"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ShelfmarkError(f"{folder}/tree.json: damaged ({error!r}); fit the model again") from None
 
 
-def _encode(encoder: Encoder, products: Products, retailers: Ids) -> Matrix:
-    def parts() -> Iterator[Matrix]:
+def _encode(
+    encoder: ProductEncoder, products: Products, tell: Callable[[float], None]
+) -> tuple[Matrix, NDArray[np.int64]]:
+    def parts() -> Iterator[tuple[Matrix, NDArray[np.int64]]]:
         for start in range(0, len(products), BLOCK_ROWS):
-            part = slice(start, start + BLOCK_ROWS)
-            yield encoder.encode(normalise(products.texts[part]), products.prices[part], retailers[part])
+            block = encoder.encode(products.take(np.arange(start, min(start + BLOCK_ROWS, len(products)))))
+            tell(start / len(products))
+            yield block.encoded, block.retailers
 
-    return sp.vstack(list(parts()), format="csr")
-
-
-def _truth(found: Candidates) -> Scores:
-    """Return the share of each row's label on each of its places; what no candidate holds is on the last."""
-    truth = np.zeros(len(found) + found.rows, dtype=np.float32)
-    truth[np.arange(len(found)) + found.row] = found.own[2]
-    truth[found.starts[1:] - 1] = 1 - np.bincount(found.row, found.own[2], found.rows)
-    return truth.clip(0, 1)
-
-
-def _rank(block: _Judged, policy: Policy) -> tuple[Ids, Ids]:
-    """Return the candidates that `policy` allows, best first within each row, and the rank of each, from 0."""
-    allowed = np.flatnonzero(block.seen) if policy == "path" else np.arange(len(block.found))
-    order = allowed[np.lexsort((-block.shares[allowed], block.found.row[allowed]))]
-    row = block.found.row[order]
-    return order, np.arange(len(order)) - np.searchsorted(row, row)
+    matrices, retailers = zip(*parts(), strict=True)
+    return sp.vstack(matrices, format="csr"), np.concatenate(retailers)

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from student.features import Encoder, Matrix, normalise
+from student.encoding import ProductEncoder
+from student.features import Matrix, normalise
 from student.labels import Ids, LabelSpace
 
 NAMES = ("like top", "like parent", "like shelf", "words of top", "words of parent", "words of shelf")
@@ -27,19 +28,18 @@ class Wording:
     ----------
     space : LabelSpace
         The classes.
-    encoder : Encoder
+    encoder : ProductEncoder
         The one that encodes the products.
     """
 
-    def __init__(self, space: LabelSpace, encoder: Encoder) -> None:
+    def __init__(self, space: LabelSpace, encoder: ProductEncoder) -> None:
         depth = len(space.uppers[0])
         names: list[str] = sorted({value for upper in space.uppers for value in upper})
         number = {name: place for place, name in enumerate(names)}
         places = [0, max(depth - 2, 0), depth - 1] if depth else []
         self.named = np.array([[number[upper[d]] for upper in space.uppers] for d in places], dtype=np.int64)
         lines = normalise(names) if names else []
-        none = np.full(len(lines), np.nan), np.full(len(lines), -1)
-        self.encoded: Matrix | None = encoder.encode(lines, *none).T.tocsr() if lines else None
+        self.encoded: Matrix | None = encoder.encode_names(names).T.tocsr() if names else None
         stems = [_stems(line) for line in lines]
         self.columns = {stem: place for place, stem in enumerate(sorted(set().union(*stems)))}
         counted = [

@@ -1,0 +1,84 @@
+"""The way of one block of products: encoded, given candidates, weighed, and each candidate given its share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.products import Products
+from catalog.taxonomy import Policy
+from student.candidates import Candidates, Own, propose
+from student.encoding import Block, ProductEncoder
+from student.evidence import Evidence
+from student.labels import Ids, LabelSpace
+from student.rerank import Network, Scale, softmax
+from student.ridge import Ridge, Scores
+
+
+@dataclass
+class Judged:
+    """A block of rows with the share of each candidate, before calibration.
+
+    Attributes
+    ----------
+    found : Candidates
+        The candidates.
+    shares : ndarray of float32, shape (candidates,)
+        Add up to at most 1 over a row: the rest stands for "none of them".
+    seen : ndarray of bool, shape (candidates,)
+        Whether the pair was seen in training (by other rows).
+    """
+
+    found: Candidates
+    shares: Scores
+    seen: NDArray[np.bool_]
+
+    def rank(self, policy: Policy) -> tuple[Ids, Ids]:
+        """Return the candidates that `policy` allows, best first within each row, and the rank of each, from 0."""
+        allowed = np.flatnonzero(self.seen) if policy == "path" else np.arange(len(self.found))
+        order = allowed[np.lexsort((-self.shares[allowed], self.found.row[allowed]))]
+        row = self.found.row[order]
+        return order, np.arange(len(order)) - np.searchsorted(row, row)
+
+    def level_shares(self, best: Ids, space: LabelSpace, levels: int) -> Scores:
+        """Return the share of candidates that agree with each best one, by level: (best, levels)."""
+        found = self.found
+        chosen = np.zeros(found.rows, dtype=np.int64)
+        chosen[found.row[best]] = found.upper[best]
+        columns = []
+        for prefix in space.prefixes[: levels - 1]:
+            agree = prefix[found.upper] == prefix[chosen[found.row]]
+            columns.append(np.bincount(found.row, self.shares * agree, found.rows)[found.row[best]])
+        return np.stack([*columns, self.shares[best]], axis=1).astype(np.float32)
+
+
+@dataclass
+class Judge:
+    """What is learned from training rows, but for calibration."""
+
+    space: LabelSpace
+    encoder: ProductEncoder
+    ridge: Ridge
+    evidence: Evidence
+    scale: Scale
+    networks: list[Network]
+
+    def judge(self, products: Products) -> Judged:
+        """Judge new products."""
+        block = self.encoder.encode(products)
+        found = self.propose(block)
+        scaled = self.scale.apply(self.evidence.weigh(block, found))
+        scores = np.stack([network.score(scaled) for network in self.networks]).mean(axis=0)
+        return Judged(found, softmax(scores, found.starts)[found.places], self.seen(found))
+
+    def propose(self, block: Block, own: Own | None = None) -> Candidates:
+        """Find candidates; `own` is what the rows put into the model, where they are training rows."""
+        evidence = self.evidence
+        return propose(block.encoded, self.ridge, self.space, evidence.tables["pairs"], evidence.totals, own)
+
+    def seen(self, found: Candidates) -> NDArray[np.bool_]:
+        """Tell which candidates are pairs seen in training, by other rows."""
+        count = self.evidence.tables["pairs"].look_up(self.space.key(found.upper, found.last)) - found.own[2]
+        return np.asarray(count > 1e-6)
