@@ -14,7 +14,7 @@ from rag.encoders import make_encoder
 from student.features import BUCKETS, Encoder, Matrix, normalise
 from student.labels import Ids
 
-NO_SENTENCES = "none"
+NO_SENTENCES = "ngram"  # as rag calls it: substrings alone
 SENTENCE_WEIGHT = 0.8  # of a sentence's unit vector, beside text of length 1
 
 
@@ -56,13 +56,13 @@ class ProductEncoder:
     shops : list of str
         Known retailers, sorted.
     sentences : str
-        The name of a sentence encoder (`rag.encoders.make_encoder`), or ``none``.
+        The name of a sentence encoder (`rag.encoders.make_encoder`), or ``ngram`` for none.
     """
 
     def __init__(self, text: Encoder, shops: list[str], sentences: str = NO_SENTENCES) -> None:
         self.text, self.shops, self.sentences = text, shops, sentences
         self._number = {shop: number for number, shop in enumerate(shops)}
-        self._sentences = None if sentences == NO_SENTENCES else make_encoder(sentences)
+        self._sentences = None if sentences == NO_SENTENCES else make_encoder(sentences.removeprefix("hybrid:"))
 
     @classmethod
     def fit(cls, products: Products, sentences: str = NO_SENTENCES) -> ProductEncoder:

@@ -109,7 +109,7 @@ class TreeClassifier:
         soft : sequence of sequences of (path, weight), optional
             For each row, paths and weights that add up to 1: learned instead of the labels.
         sentences : str
-            The name of a sentence encoder to use as well (needs the extra ``embed``), or ``none``.
+            The name of a sentence encoder to use as well (needs the extra ``embed``), or ``ngram`` for none.
         seed : int
             Same seed, same rows: same model.
         progress : callable, optional

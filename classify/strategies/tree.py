@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from catalog.errors import ShelfmarkError
 from catalog.messages import Prediction, Status
 from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import Policy, Taxonomy
 from classify.progress import Progress
 from classify.strategies.base import Options
+from rag.encoders import check_name
 from student.tree import TreeClassifier
 
 
@@ -25,6 +27,9 @@ class TreeOptions(Options):
     policy : {'brand-free', 'path'}
         A new product is often a known brand in a known module that were not seen together, so ``brand-free`` is the
         default here; ``path`` keeps to whole paths seen in training.
+    encoder : str
+        A sentence encoder to use beside substrings (needs the extra ``embed``); ``ngram`` is none. Fixed when the model
+        is fitted.
     top_n : int
         How many paths are told for each product, with their probabilities.
     abstain_below : float
@@ -32,8 +37,15 @@ class TreeOptions(Options):
     """
 
     policy: Policy = "brand-free"
+    encoder: str = "ngram"
     top_n: int = Field(default=1, ge=1, le=100)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("encoder")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        check_name(name)
+        return name
 
 
 class TreeStrategy:
@@ -52,16 +64,18 @@ class TreeStrategy:
     ) -> TreeStrategy:
         """Fit the classifier."""
         done = 0
-        with progress("fit", 100) as advance:
+        with progress("fit", len(train)) as advance:
 
             def tell(share: float, what: str) -> None:
                 nonlocal done
                 del what
-                step = max(int(share * 100) - done, 0)
+                step = max(int(share * len(train)) - done, 0)
                 done += step
                 advance(step)
 
-            return cls(TreeClassifier.fit(train, schema, seed=seed, progress=tell), schema, options)
+            return cls(
+                TreeClassifier.fit(train, schema, sentences=options.encoder, seed=seed, progress=tell), schema, options
+            )
 
     def save(self, folder: Path) -> None:
         """Write the classifier."""
@@ -71,7 +85,11 @@ class TreeStrategy:
     def load(cls, folder: Path, schema: Schema, options: TreeOptions, *, seed: int) -> TreeStrategy:
         """Read the classifier; the options are applied when it predicts."""
         del seed
-        return cls(TreeClassifier.load(folder / "tree"), schema, options)
+        classifier = TreeClassifier.load(folder / "tree")
+        fitted = classifier.judge.encoder.sentences
+        if options.encoder != fitted:
+            raise ShelfmarkError(f"--encoder {options.encoder}: this model was fitted with {fitted}; fit another one")
+        return cls(classifier, schema, options)
 
     @property
     def report(self) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def test_options_of_tree_are_not_those_of_rag(refused, shop, tmp_path: Path) -> 
     assert "--top-n is not an option of rag" in refused(*start, "--top-n", 2)
 
 
+def test_another_encoder_needs_another_fit(refused, shop, tree: Path, tmp_path: Path) -> None:
+    start = ("--model", tree, "--test", shop.test_file, "--run", tmp_path / "run")
+    assert "this model was fitted with ngram; fit another one" in refused(*start, "--encoder", "minilm")
+
+
 def test_it_votes_with_other_runs(command, shop, finished: Path, tree: Path, lines, tmp_path: Path) -> None:
     assert command("--model", tree, "--test", shop.known, "--run", tmp_path / "tree").code == 0
     done = command("vote", tmp_path / "tree", finished, "--out", tmp_path / "both")

@@ -39,7 +39,7 @@ def test_meaning_stands_behind_the_buckets(products, monkeypatch: pytest.MonkeyP
 
 def test_folding_adds_buckets_up_and_leaves_meaning_alone(products, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(student.encoding, "make_encoder", lambda name: Meaning())
-    for name, extra in (("none", 0), ("minilm", 2)):
+    for name, extra in (("ngram", 0), ("minilm", 2)):
         whole = ProductEncoder.fit(products, name).encode(products).encoded
         folded = fold(whole, 256)
         assert folded.shape == (2, 256 + extra)
