@@ -281,7 +281,7 @@ FIRST_STEPS = """\
 classify puts products on the right shelf. To begin, with data made up for trying it out:
 
   classify sample --rows 20000 --test-rows 2000 --out sample
-  classify --strategy rag --train sample/train.features --test sample/test.features --run runs/first
+  classify --strategy tree --train sample/train.features --test sample/test.features --run runs/first
   classify submit runs/first
 
 classify --help shows the options, classify COMMAND --help those of one command."""
