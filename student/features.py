@@ -24,7 +24,7 @@ BLOCK_ROWS = 4096
 
 STEM = 5  # characters
 PAIR_REACH = 9  # words
-PAIR_WEIGHT = 1.7
+PAIR_WEIGHT = 2.0
 
 PRICE_WEIGHT = 0.45  # of the exact price, beside text of length 1: a range of products often shares one price
 PRICE_BIN_WEIGHT = 0.2

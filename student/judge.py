@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.products import Products
 from catalog.taxonomy import Policy
 from student.candidates import Candidates, Own, propose
 from student.encoding import Block, ProductEncoder
@@ -65,9 +64,8 @@ class Judge:
     scale: Scale
     networks: list[Network]
 
-    def judge(self, products: Products) -> Judged:
+    def judge(self, block: Block) -> Judged:
         """Judge new products."""
-        block = self.encoder.encode(products)
         found = self.propose(block)
         scaled = self.scale.apply(self.evidence.weigh(block, found))
         scores = np.stack([network.score(scaled) for network in self.networks]).mean(axis=0)

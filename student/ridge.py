@@ -21,7 +21,7 @@ from student.features import BUCKETS, Matrix
 
 EXACT_ROWS = 20_000  # up to here the kernel's own matrix (rows x rows) is cheaper and better than fewer buckets
 FOLDED = 8192  # buckets of the model for more rows: the cost is rows x FOLDED^2
-PENALTY = 0.1
+PENALTY = 0.15
 _DENSE_COLUMNS = 1024
 _BLOCK = 1024
 

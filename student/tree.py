@@ -40,6 +40,7 @@ from student.training import calibrate, learn_to_choose
 DEFAULT_POLICY: Policy = "brand-free"
 RERANK_ROWS = 20_000  # rows that the networks and the calibration learn from
 _BLOCK = 512
+_WINDOW = 32 * _BLOCK  # rows that are held encoded at once
 Progress = Callable[[float, str], None]
 
 
@@ -171,7 +172,7 @@ class TreeClassifier:
         products : Products
             With the columns of the training products; labels are not looked at.
         top_n : int
-            How many paths to return for each product, at least 1.
+            How many paths to return for each product at most, at least 1.
         policy : str
             ``brand-free``: the levels above the last form a path seen in training, and the last value was seen, too.
             ``path``: the whole path was seen.
@@ -185,15 +186,15 @@ class TreeClassifier:
             raise ShelfmarkError(f"policy '{policy}' is unknown; use one of {', '.join(POLICIES)}")
         if top_n < 1:
             raise ShelfmarkError(f"top_n is {top_n}; it must be at least 1")
-        blocks = [slice(start, start + _BLOCK) for start in range(0, len(products), _BLOCK)]
-
-        def one(part: slice) -> TreePredictions:
-            rows = np.arange(part.start, min(part.stop, len(products)))
-            return self._answer(self.judge.judge(products.take(rows)), top_n, policy)
-
+        encode, judge = self.judge.encoder.encode, self.judge.judge
+        parts: list[TreePredictions] = []
         # Array operations let other threads run: threads of our own keep all cores busy, BLAS's would only wait.
-        with threadpool_limits(1), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            parts = list(pool.map(one, blocks))
+        # Encoding stays in this one: a sentence encoder and its cache are not for several.
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for start in range(0, len(products), _WINDOW):
+                ends = range(start, min(start + _WINDOW, len(products)), _BLOCK)
+                blocks = (encode(products.take(range(row, min(row + _BLOCK, len(products))))) for row in ends)
+                parts += pool.map(lambda block: self._answer(judge(block), top_n, policy), blocks)
         if not parts:
             return TreePredictions([], np.zeros((0, top_n)), np.zeros((0, len(self.levels))))
         return TreePredictions(

@@ -16,6 +16,7 @@ from catalog.taxonomy import Policy, Taxonomy
 from classify.progress import Progress
 from classify.strategies.base import Options
 from rag.encoders import check_name
+from student.candidates import MOST
 from student.tree import TreeClassifier
 
 
@@ -38,7 +39,7 @@ class TreeOptions(Options):
 
     policy: Policy = "brand-free"
     encoder: str = "ngram"
-    top_n: int = Field(default=1, ge=1, le=100)
+    top_n: int = Field(default=1, ge=1, le=MOST)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
 
     @field_validator("encoder")
