@@ -44,7 +44,7 @@ PolicyOption = Annotated[
     str | None,
     typer.Option(help="path: whole paths seen in training (default of rag); or brand-free (default of tree)."),
 ]
-TopNOption = Annotated[int | None, typer.Option(help="Tell the best so many paths with their probabilities (tree).")]
+TopNOption = Annotated[int | None, typer.Option(help="Tell up to so many paths with their probabilities (tree).")]
 AbstainOption = Annotated[
     float | None, typer.Option(help="Leave levels empty whose probability is lower, for a person to fill in (tree).")
 ]

@@ -32,7 +32,7 @@ class TreeOptions(Options):
         A sentence encoder to use beside substrings (needs the extra ``embed``); ``ngram`` is none. Fixed when the model
         is fitted.
     top_n : int
-        How many paths are told for each product, with their probabilities.
+        How many paths are told for each product at most, with their probabilities; those of no weight are not told.
     abstain_below : float
         Levels whose probability is lower are left empty, for a person to fill in.
     """
