@@ -109,7 +109,6 @@ class Model:
                     "options": self.strategy.options.model_dump(),
                     "seed": self.seed,
                     "files": files,
-                    "report": getattr(self.strategy, "report", {}),
                 },
             )
 

@@ -196,6 +196,10 @@ class Run:
                 self._forget(stages[stages.index(name) :])
                 if name == stages[0]:
                     self._model = self._fitted()
+                    # Not by the fit: a run of a model that was there, or one that was killed, has it as well.
+                    report = getattr(self._model.strategy, "report", {}).get(self.manifest["options"]["policy"])
+                    if report:
+                        self._record(calibration=report)
                     self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
                 self._timed(name, work[name])
 
@@ -302,9 +306,6 @@ class Run:
         own = self.folder / "model"
         if not (own / "model.json").is_file():
             self._timed("fit", lambda: self._fit(own))
-            report = read_json(own / "model.json").get("report")
-            if report:
-                self._record(calibration=report[options["policy"]])
         # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
         return load(own, **options)
 

@@ -52,7 +52,7 @@ class Evidence:
     Parameters
     ----------
     arrays : dict of str to ndarray
-        From `count`, or read back from a file.
+        From `tallies.tally`, or read back from a file.
     space : LabelSpace
         The classes.
     encoder : ProductEncoder

@@ -22,7 +22,7 @@ IDF_SLOTS = 1 << 20
 LONGEST_TEXT = 2000  # characters read of one product; more tell nothing new and would slow the whole block down
 BLOCK_ROWS = 4096
 
-STEM = 5  # characters
+STEM = 5  # characters: enough to tell words apart, few enough to forget endings
 PAIR_REACH = 9  # words
 PAIR_WEIGHT = 2.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError
-from catalog.files import atomic_folder, read_json, write_json
+from catalog.files import atomic_folder, content_hash, read_json, write_json
 
 FORMAT = "shelfmark-tree"
 VERSION = 1
-
-
-def _checksum(path: Path) -> int:
-    total = 0
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 22):
-            total = zlib.crc32(chunk, total)
-    return total
 
 
 def save_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
@@ -30,7 +21,7 @@ def save_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, NDA
         files = {}
         for name, array in arrays.items():
             np.save(place / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
-            files[name] = _checksum(place / f"{name}.npy")
+            files[name] = content_hash(place / f"{name}.npy")
         write_json(place / "tree.json", {"format": FORMAT, "version": VERSION, "files": files, **facts})
 
 
@@ -58,7 +49,7 @@ def load_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[A
     for name, checksum in files.items():
         path = folder / f"{name}.npy"
         try:
-            if _checksum(path) != checksum:
+            if content_hash(path) != checksum:
                 raise ShelfmarkError(f"{path}: damaged (its checksum differs); fit the model again")
             arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:

@@ -9,16 +9,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from student.encoding import ProductEncoder
-from student.features import Matrix, normalise
+from student.features import STEM, Matrix, normalise
 from student.labels import Ids, LabelSpace
 
 NAMES = ("like top", "like parent", "like shelf", "words of top", "words of parent", "words of shelf")
 _SMALL = {"and", "the", "of", "with", "for"}
-_STEM = 5  # characters: enough to tell words apart, few enough to forget endings
 
 
 def _stems(line: str) -> set[str]:
-    return {word[:_STEM].rstrip("s") for word in line.split() if len(word) > 1 and word not in _SMALL}
+    return {word[:STEM].rstrip("s") for word in line.split() if len(word) > 1 and word not in _SMALL}
 
 
 class Wording:

@@ -17,7 +17,7 @@ from classify.progress import Progress
 from classify.strategies.base import Options
 from rag.encoders import check_name
 from student.candidates import MOST
-from student.tree import TreeClassifier
+from student.tree import DEFAULT_POLICY, TreeClassifier
 
 
 class TreeOptions(Options):
@@ -37,7 +37,7 @@ class TreeOptions(Options):
         Levels whose probability is lower are left empty, for a person to fill in.
     """
 
-    policy: Policy = "brand-free"
+    policy: Policy = DEFAULT_POLICY
     encoder: str = "ngram"
     top_n: int = Field(default=1, ge=1, le=MOST)
     abstain_below: float = Field(default=0.0, ge=0, le=1)

@@ -50,6 +50,7 @@ def test_a_model_is_used_again_with_other_options(command, shop, tree: Path, lin
     done = command(*arguments, "--run", tmp_path / "some", "--abstain-below", at)
     assert done.code == 0, done.err
     assert "coverage" in done.out
+    assert "calibration error, held out" in done.out  # of a model that was fitted elsewhere, too
     some = lines(tmp_path / "some" / "predictions.jsonl")
     levels = shop.schema.levels
     for full, kept in zip(whole, some, strict=True):

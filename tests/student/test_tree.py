@@ -1,13 +1,16 @@
 import json
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import student.encoding
 from catalog.errors import ShelfmarkError
 from catalog.products import Products
 from catalog.schema import PRESETS
+from rag.encoders import Vectors
 from student import TreeClassifier
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -130,6 +133,20 @@ def test_thin_training_data_is_enough(make_products, rows: list) -> None:
         found = TreeClassifier.fit(train, SCHEMA).predict(train, top_n=3, policy=policy)
         assert np.isfinite(found.probabilities).all()
         assert all(paths and set(paths) <= set(train.labels) for paths in found.paths)
+
+
+def test_a_sentence_encoder_is_used_by_one_thread(make_products, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneThread:
+        """Stands in for a sentence encoder, whose cache is bound to the thread that opened it."""
+
+        def encode(self, texts) -> Vectors:
+            assert threading.current_thread() is threading.main_thread()
+            return Vectors(np.ones((len(texts), 2), np.float32), None, 0)
+
+    monkeypatch.setattr(student.encoding, "make_encoder", lambda name: OneThread())
+    train = make_products([("milk", "", 1.0, "a__b__c__d"), ("tea", "", 2.0, "a__b__c__e")] * 5)
+    found = TreeClassifier.fit(train, SCHEMA, sentences="minilm").predict(train)
+    assert [paths[0] for paths in found.paths] == train.labels
 
 
 def test_nothing_in_nothing_out(fitted: TreeClassifier, shop) -> None:
