@@ -78,6 +78,7 @@ class TreeClassifier:
         self.judge = judge
         self.calibrations = calibrations
         self.report = report
+        self._as_if_new: tuple[NDArray[np.int64], list[Judged]] | None = None
 
     @property
     def path_counts(self) -> dict[LabelPath, int]:
@@ -157,12 +158,14 @@ class TreeClassifier:
         # Rounded as they are stored, so that a model read back says the same.
         ridge.weights = ridge.weights.astype(np.float16).astype(np.float32)
         tell(1.0, "done")
-        return cls(
+        made = cls(
             schema.levels,
             judge,
             {policy: calibration for policy, (calibration, _) in fitted.items()},
             {policy: report for policy, (_, report) in fitted.items()},
         )
+        made._as_if_new = rows, judged
+        return made
 
     def predict(self, products: Products, *, top_n: int = 1, policy: Policy = DEFAULT_POLICY) -> TreePredictions:
         """Classify products.
@@ -197,11 +200,31 @@ class TreeClassifier:
                 parts += pool.map(lambda block: self._answer(judge(block), top_n, policy), blocks)
         if not parts:
             return TreePredictions([], np.zeros((0, top_n)), np.zeros((0, len(self.levels))))
-        return TreePredictions(
-            [paths for part in parts for paths in part.paths],
-            np.concatenate([part.probabilities for part in parts]),
-            np.concatenate([part.level_probabilities for part in parts]),
-        )
+        return _joined(parts)
+
+    def as_if_new(
+        self, *, top_n: int = 1, policy: Policy = DEFAULT_POLICY
+    ) -> tuple[NDArray[np.int64], TreePredictions]:
+        """Return what training rows are told by a model that never saw them: no row has a part in its own answer.
+
+        Known right after `fit` only; a saved model does not hold it.
+
+        Returns
+        -------
+        ndarray of int64, shape (rows,)
+            Which training rows: a random sample of `RERANK_ROWS`, in ascending order.
+        TreePredictions
+            As of `predict`. The calibration alone was fitted on these rows.
+
+        Raises
+        ------
+        ShelfmarkError
+            When the model was loaded.
+        """
+        if self._as_if_new is None:
+            raise ShelfmarkError("a loaded model does not know what its training rows were told; fit it again")
+        rows, judged = self._as_if_new
+        return rows, _joined([self._answer(block, top_n, policy) for block in judged])
 
     def _answer(self, block: Judged, top_n: int, policy: Policy) -> TreePredictions:
         found, space = block.found, self.judge.space
@@ -234,7 +257,7 @@ class TreeClassifier:
 
     def _likeliest(self, block: Judged, row: int) -> int:
         mine = np.flatnonzero(block.found.row == row)
-        mass = np.bincount(block.found.upper[mine], block.shares[mine])
+        mass = np.bincount(block.found.upper[mine], block.shares[mine], 1)
         return int(mass.argmax())
 
     def _commonest(self, upper: int) -> LabelPath:
@@ -291,6 +314,14 @@ class TreeClassifier:
             return cls(tuple(facts["levels"]), judge, calibrations, facts["report"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ShelfmarkError(f"{folder}/tree.json: damaged ({error!r}); fit the model again") from None
+
+
+def _joined(parts: list[TreePredictions]) -> TreePredictions:
+    return TreePredictions(
+        [paths for part in parts for paths in part.paths],
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.level_probabilities for part in parts]),
+    )
 
 
 def _encode(

@@ -1,6 +1,7 @@
 import json
 import math
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,23 @@ def test_wrong_training_data_is_refused(shop) -> None:
         TreeClassifier.fit(shop.train.take([]), SCHEMA)
     with pytest.raises(ShelfmarkError, match="1 soft labels for"):
         TreeClassifier.fit(shop.train, SCHEMA, soft=[[(shop.train.labels[0], 1.0)]])
+
+
+def test_training_rows_are_told_what_a_model_that_never_saw_them_would_tell(shop, tmp_path) -> None:
+    classifier = TreeClassifier.fit(shop.train, shop.schema)
+    rows, told = classifier.as_if_new(top_n=5, policy="path")
+    assert rows.tolist() == list(range(len(shop.train)))
+    labels = shop.train.require_labels()
+    counts = Counter(labels)
+    assert min(counts.values()) == 1
+    for row, paths in zip(rows.tolist(), told.paths, strict=True):
+        if counts[labels[row]] == 1:
+            assert labels[row] not in paths  # no other row has it
+    fresh = np.mean([paths[0] == labels[row] for row, paths in zip(rows.tolist(), told.paths, strict=True)])
+    seen = np.mean(
+        [paths[0] == label for paths, label in zip(classifier.predict(shop.train).paths, labels, strict=True)]
+    )
+    assert fresh < seen
+    classifier.save(tmp_path / "tree")
+    with pytest.raises(ShelfmarkError, match="fit it again"):
+        TreeClassifier.load(tmp_path / "tree").as_if_new()
