@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -38,6 +39,21 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and not module.startswith(error.name.split(".")[0]):
             raise
-        raise ShelfmarkError(
-            f"this needs the package '{module.split('.')[0]}': install it with pip install 'shelfmark[{extra}]'"
-        ) from None
+        raise _missing(module, extra) from None
+
+
+def check_installed(module: str, extra: str) -> None:
+    """Refuse what needs `module` where it is not installed, without importing it.
+
+    Raises
+    ------
+    ShelfmarkError
+        As `require`.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> ShelfmarkError:
+    name = module.partition(".")[0]
+    return ShelfmarkError(f"this needs the package '{name}': install it with pip install 'shelfmark[{extra}]'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,43 +11,87 @@ import jinja2
 
 from catalog.errors import ShelfmarkError
 from catalog.schema import Schema
+from rag.tokens import TokenCounter
 
 DEFAULT_TEMPLATE = Path(__file__).with_name("product.jinja")
+BLOCKS = ("system", "user", "level")
 
 
-class Prompt:
-    """A template with two blocks, ``system`` and ``user``, that become the two messages of a chat request.
-
-    Parameters
-    ----------
-    schema : Schema
-        Handed to the template.
-    path : Path
-        The template; ``product.jinja`` beside this module says what it is given.
+def read_template(path: str | Path) -> str:
+    """Return the text of a template file, checked.
 
     Raises
     ------
     ShelfmarkError
         When the file is missing, is not a Jinja template or lacks a block.
     """
+    try:
+        source = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShelfmarkError(f"--prompt {path}: cannot be read as a template ({error})") from None
+    _compile(source, str(path))
+    return source
 
-    def __init__(self, schema: Schema, path: Path = DEFAULT_TEMPLATE) -> None:
-        self.schema = schema
-        try:
-            source = path.read_text(encoding="utf-8")
-            environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-            self._template = environment.from_string(source)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ShelfmarkError(f"{path}: cannot be read as a template ({error})") from None
-        except jinja2.TemplateSyntaxError as error:
-            raise ShelfmarkError(f"{path}, line {error.lineno}: not a Jinja template ({error.message})") from None
-        for name in ("system", "user"):
-            if name not in self._template.blocks:
-                raise ShelfmarkError(f"{path}: it has no block '{name}'; copy {DEFAULT_TEMPLATE.name} and change that")
-        self._path = path
+
+def _compile(source: str, name: str) -> jinja2.Template:
+    try:
+        template = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise ShelfmarkError(f"{name}, line {error.lineno}: not a Jinja template ({error.message})") from None
+    for block in BLOCKS:
+        if block not in template.blocks and block != "level":
+            raise ShelfmarkError(f"{name}: it has no block '{block}'; copy {DEFAULT_TEMPLATE.name} and change that")
+    return template
+
+
+@dataclass(frozen=True)
+class Question:
+    """A chat request, and what found room in it.
+
+    Attributes
+    ----------
+    messages : list of dict
+        The chat turns.
+    neighbours, candidates : int
+        How many of those handed in are in it: the first so many.
+    """
+
+    messages: list[dict[str, str]]
+    neighbours: int
+    candidates: int
+
+
+class Prompt:
+    """A template with the blocks ``system`` and ``user``, which become the two turns of a chat request.
+
+    An empty system block is no turn. A third block, ``level``, asks for one level; where a template has none, the
+    default's is used.
+
+    Parameters
+    ----------
+    schema : Schema
+        Handed to the template.
+    source : str
+        The template's text; ``product.jinja`` beside this module, which is the default, says what it is given.
+    by_level : bool
+        Whether the levels are asked for one by one: then the user's turn lists no candidates and asks nothing yet.
+    zero_shot : bool
+        Whether no labels are shown at all.
+
+    Raises
+    ------
+    ShelfmarkError
+        When `source` is not a Jinja template or lacks a block.
+    """
+
+    def __init__(self, schema: Schema, source: str = "", *, by_level: bool = False, zero_shot: bool = False) -> None:
+        self.schema, self.by_level, self.zero_shot = schema, by_level, zero_shot
+        default = DEFAULT_TEMPLATE.read_text(encoding="utf-8")
+        self._template = _compile(source or default, "the prompt template")
+        self._level = self._template if "level" in self._template.blocks else _compile(default, DEFAULT_TEMPLATE.name)
 
     def messages(
-        self, product: dict[str, Any], neighbours: list[dict[str, Any]], candidates: list[str]
+        self, product: dict[str, Any], neighbours: Sequence[dict[str, Any]], candidates: Sequence[str]
     ) -> list[dict[str, str]]:
         """Return the chat turns for one product.
 
@@ -53,19 +99,75 @@ class Prompt:
         ----------
         product : dict
             ``text``, ``retailer`` and ``price`` (None where it is missing).
-        neighbours : list of dict
+        neighbours : sequence of dict
             The same keys and ``label`` (joined) and ``found``, nearest first.
-        candidates : list of str
+        candidates : sequence of str
             Joined labels, most probable first.
         """
-        values = {"schema": self.schema, "product": product, "neighbours": neighbours, "candidates": candidates}
+        values = {"product": product, "neighbours": list(neighbours), "candidates": list(candidates)}
+        turns = [(name, self._render(self._template, name, values)) for name in ("system", "user")]
+        return [{"role": name, "content": text} for name, text in turns if text or name == "user"]
+
+    def level(self, name: str, choices: Sequence[str]) -> str:
+        """Return the question for one level: the end of the user's turn, or a further turn."""
+        return self._render(self._level, "level", {"level": name, "choices": list(choices)})
+
+    def within(
+        self,
+        product: dict[str, Any],
+        neighbours: Sequence[dict[str, Any]],
+        candidates: Sequence[str],
+        *,
+        count: TokenCounter,
+        limit: int,
+    ) -> Question:
+        """Return the chat turns for one product, of `limit` tokens at most.
+
+        The least similar neighbours go first; then, should it come to that, the least probable candidates (the best
+        stays), then the end of the product's text.
+
+        Raises
+        ------
+        ShelfmarkError
+            When even a product without text does not fit.
+        """
+
+        def made(near: int, listed: int, text: str) -> Question | None:
+            turns = self.messages({**product, "text": text}, neighbours[:near], candidates[:listed])
+            return Question(turns, near, listed) if count(turns) <= limit else None
+
+        text = str(product["text"])
+        whole = made(len(neighbours), len(candidates), text)
+        if whole is not None:
+            return whole
+        least = min(1, len(candidates))
+        found = _most(len(neighbours), lambda near: made(near, len(candidates), text))
+        found = found or _most(len(candidates), lambda listed: made(0, max(listed, least), text))
+        found = found or _most(len(text), lambda letters: made(0, least, text[:letters]))
+        if found is None:
+            raise ShelfmarkError(f"--max-prompt-tokens {limit}: the bare question is longer; allow more")
+        return found
+
+    def _render(self, template: jinja2.Template, block: str, values: dict[str, Any]) -> str:
+        context = template.new_context(
+            {**values, "schema": self.schema, "by_level": self.by_level, "zero_shot": self.zero_shot}
+        )
         try:
-            return [
-                {
-                    "role": name,
-                    "content": "".join(self._template.blocks[name](self._template.new_context(values))).strip(),
-                }
-                for name in ("system", "user")
-            ]
+            return "".join(template.blocks[block](context)).strip()
         except Exception as error:  # a template is code: it may divide by zero
-            raise ShelfmarkError(f"{self._path}: {error}; see {DEFAULT_TEMPLATE.name} for what there is") from None
+            raise ShelfmarkError(
+                f"the prompt template: {error}; see {DEFAULT_TEMPLATE.name} for what there is"
+            ) from None
+
+
+def _most(limit: int, attempt: Any) -> Question | None:
+    """Return what `attempt` makes of the largest number below `limit` that it can make something of."""
+    low, high, best = 0, limit - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        found = attempt(middle)
+        if found is None:
+            high = middle - 1
+        else:
+            best, low = found, middle + 1
+    return best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from catalog.messages import LabelPath
 from catalog.taxonomy import Policy
 from measure.calibration import Calibrator
-from rag.encoders import Vectors
 from rag.index import Index
 from rag.retrieve import Filter, Neighbours, Shortlist, rank, shortlist
 
@@ -38,12 +38,34 @@ class RetrievalOptions:
         A hard price filter: the widest factor between two prices; None for none.
     policy : {'path', 'brand-free'}
         Which label paths are valid.
+    ignore_price : bool
+        Prices do not count.
     """
 
     top_k: int = 5
     filter_by: Filter = "prefer"
     price_band: float | None = None
     policy: Policy = "path"
+    ignore_price: bool = False
+
+
+def held_out_rows(rows: int, seed: int) -> NDArray[np.intp]:
+    """Return the training rows that are held out in turn, in random order: `HELD_OUT_ROWS` of `rows` at most."""
+    return np.random.default_rng(seed).permutation(rows)[:HELD_OUT_ROWS].astype(np.intp)
+
+
+def shortlist_as_if_new(index: Index, rows: NDArray[np.intp], options: RetrievalOptions) -> Shortlist:
+    """Return the shortlist of training rows, each as if it were not in the index."""
+    found = shortlist(
+        index,
+        index.vectors.take(rows),
+        index.products.take(rows),
+        filter_by=options.filter_by,
+        enough=options.top_k + 1,
+        price_band=options.price_band,
+    )
+    own = found.rows == rows[:, None]
+    return Shortlist(np.where(own, -1, found.rows), np.where(own, -np.inf, found.similarity), found.same_retailer)
 
 
 class Vote:
@@ -86,28 +108,33 @@ class Vote:
         self.sharpness, self.seen_bonus = sharpness, seen_bonus
         self.coefficients, self.calibrator = coefficients, calibrator
 
-    def neighbours(self, index: Index, found: Shortlist, prices: NDArray[np.float64]) -> Neighbours:
-        """Return the neighbours that vote."""
+    def neighbours(
+        self, index: Index, found: Shortlist, prices: NDArray[np.float64], k: int | None = None
+    ) -> Neighbours:
+        """Return the neighbours that vote, or the `k` nearest."""
         options = self.options
         return rank(
             index,
             found,
             prices,
-            k=options.top_k,
+            k=options.top_k if k is None else k,
             filter_by=options.filter_by,
             price_weight=self.price_weight,
             price_band=options.price_band,
             other_weight=self.other_weight,
         )
 
-    def candidates(self, index: Index, near: Neighbours, limit: int) -> list[tuple[list[LabelPath], list[float]]]:
+    def candidates(
+        self, index: Index, near: Neighbours, limit: int, own: Sequence[LabelPath] | None = None
+    ) -> list[tuple[list[LabelPath], list[float]]]:
         """Return, for each query, the candidates, most probable first, and their probabilities.
 
-        A query that resembles nothing gets the most frequent path of the training set.
+        A query that resembles nothing gets the most frequent path of the training set. Where the queries are training
+        rows, held out, `own` are their labels: a path that no other row has is none.
         """
         results = []
         for query in range(len(near.rows)):
-            paths, features = self._evidence(index, near, query)
+            paths, features = self._evidence(index, near, query, None if own is None else own[query])
             chances = self._probabilities(features)
             order = sorted(range(len(paths)), key=lambda at: (-chances[at], paths[at]))[:limit]
             results.append(([paths[at] for at in order], [round(float(chances[at]), 6) for at in order]))
@@ -183,23 +210,13 @@ class Vote:
         seed : int
             Chooses the held-out rows.
         """
-        rng = np.random.default_rng(seed)
-        rows = np.sort(rng.permutation(len(index))[:HELD_OUT_ROWS])
+        rows = np.sort(held_out_rows(len(index), seed))
         held = index.products.take(rows)
-        vectors: Vectors = index.vectors.take(rows)
-        found = shortlist(
-            index,
-            vectors,
-            held,
-            filter_by=options.filter_by,
-            enough=options.top_k + 1,
-            price_band=options.price_band,
-        )
-        own = found.rows == rows[:, None]
-        found = Shortlist(np.where(own, -1, found.rows), np.where(own, -np.inf, found.similarity), found.same_retailer)
+        found = shortlist_as_if_new(index, rows, options)
         truth = held.require_labels()
 
-        price_weights = PRICE_WEIGHTS if np.isfinite(held.prices).any() else (0.0,)
+        priced = np.isfinite(held.prices).any() and not options.ignore_price
+        price_weights = PRICE_WEIGHTS if priced else (0.0,)
         other_weights = OTHER_WEIGHTS if options.filter_by == "prefer" and len(index.slices) > 1 else (1.0,)
         bonuses = SEEN_BONUS if options.policy == "brand-free" else (1.0,)
 
