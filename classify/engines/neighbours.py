@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from catalog.messages import Completion, Request
 from catalog.schema import SEPARATOR
+from classify.engines.base import EngineOptions
 
 
 class NeighboursEngine:
     """Answers with the most probable candidate of the request, whose scores are the neighbours' vote."""
 
     name = "neighbours"
+    needs = None
+    options_class = EngineOptions
     deterministic = True
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.options = options
+        self.report: dict[str, Any] = {}
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield the first candidate of each request, in order, with the logarithms of the scores."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, get_args
+from typing import Any, ClassVar, Protocol, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -58,20 +58,23 @@ class DirectStrategy(Strategy, Protocol):
         """Return one prediction for each product, in order."""
 
 
-def check_options(options_class: type[Options], strategy: str, given: dict[str, Any]) -> Options:
-    """Make a strategy's options of what the user gave.
+Chosen = TypeVar("Chosen", bound=BaseModel)
+
+
+def check_options(options_class: type[Chosen], owner: str, given: dict[str, Any]) -> Chosen:
+    """Make the options of a strategy or an engine, called `owner`, of what the user gave.
 
     Raises
     ------
     ShelfmarkError
-        When the strategy has no such option, or the value is wrong.
+        When it has no such option, or the value is wrong.
     """
     known = options_class.model_fields
     for name in given:
         if name not in known:
             flag, flags = _flag(name), [_flag(other) for other in known]
             raise ShelfmarkError(
-                f"{flag} is not an option of {strategy}{nearest(flag, flags)}; it has {', '.join(flags)}"
+                f"{flag} is not an option of {owner}{nearest(flag, flags)}; it has {', '.join(flags) or 'none'}"
             )
     try:
         return options_class(**given)

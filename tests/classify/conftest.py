@@ -1,18 +1,32 @@
 """The command, called in this process, and what a run wrote."""
 
+import importlib.util
 import json
+import math
 import os
+import random
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 import classify.cli
+import classify.registry
 import rag.vote
+from catalog.messages import Request, request_id
+from catalog.schema import SEPARATOR
+from classify.engines import constraints
 
+ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("forked.py")
 RUN_FILES = ("requests.jsonl", "completions.jsonl", "predictions.jsonl", "taxonomy.csv", "metrics.json")
 
@@ -152,3 +166,179 @@ def finished(shop, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     options = describe(model)["options"]
     Run.start(folder, Job("rag", "", shop.schema, options, 0, shop.known, model=model)).execute()
     return folder
+
+
+@pytest.fixture
+def use_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
+    """Have every engine's name stand for this class."""
+    real = classify.registry.find
+
+    def use(engine: type) -> None:
+        def found(kind: str, registry: dict[str, str], name: str) -> object:
+            return engine if kind == "engine" and name != "neighbours" else real(kind, registry, name)
+
+        monkeypatch.setattr(classify.registry, "find", found)
+
+    return use
+
+
+@pytest.fixture
+def clever(shop, use_engine) -> type:
+    """An engine that knows the sample shop: it answers four questions of five rightly, where a candidate is right."""
+    from catalog.messages import Completion
+    from classify.engines.base import ModelOptions
+    from classify.engines.constraints import choices
+
+    known = {
+        text: "__".join(label)
+        for part in (shop.train, shop.test)
+        for text, label in zip(part.texts, part.labels, strict=True)
+    }
+
+    class Clever:
+        name, deterministic, needs, options_class = "clever", False, None, ModelOptions
+        asked: ClassVar[list] = []
+
+        def __init__(self, options) -> None:
+            self.options, self.report = options, {"patience": 1}
+
+        def complete(self, requests):
+            for request in requests:
+                Clever.asked.append(request)
+                content = " ".join(turn["content"] for turn in request.messages)
+                text = content.partition("Product: ")[2].partition(" | ")[0].partition("\n")[0]
+                right, labels = known.get(text, ""), choices(request)
+                if labels and "__" not in labels[0]:  # one level of it
+                    right = next((value for value in right.split("__") if value in labels), "")
+                wrong = len(text) % 5 == 0
+                answer = labels[-1] if labels and (wrong or right not in labels) else right
+                logprobs = None
+                if labels:
+                    logprobs = [math.log(0.9 if label == answer else 0.1 / len(labels)) for label in labels]
+                yield Completion(request.id, answer, logprobs, prompt_tokens=100, completion_tokens=10)
+
+    use_engine(Clever)
+    return Clever
+
+
+@dataclass(frozen=True)
+class TinyLlama:
+    """A real Llama, trained on the spot on short chat requests.
+
+    `folder` is the checkpoint; `requests` are some that it was not trained on, with their right labels in `labels`:
+    their candidates have signs beyond ASCII, and some begin as others do.
+    """
+
+    folder: Path
+    requests: list[Request]
+    labels: list[str]
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
+    """Train it: half a minute."""
+    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    requests, labels = chat_requests(900)
+    known = [
+        # Half are asked for JSON.
+        (constraints.messages(request, "json"), json.dumps({"label": label}, ensure_ascii=False))
+        if at % 2
+        else (request.messages, label)
+        for at, (request, label) in enumerate(zip(requests, labels, strict=True))
+    ]
+    folder = tmp_path_factory.mktemp("tiny") / "llama"
+    module.train(known[300:], folder, steps=240, batch=8, vocabulary=600, context=512)
+    return TinyLlama(folder, requests[:300], labels[:300])
+
+
+def chat_requests(rows: int) -> tuple[list[Request], list[str]]:
+    """Make chat requests with three to eight candidates each, and their right labels."""
+    draw = random.Random(0)
+    paths = [(top, group, name) for top, groups in SHELVES.items() for group, names in groups.items() for name in names]
+    requests, labels = [], []
+    for row in range(rows):
+        right = draw.choice(paths)
+        candidates = draw.sample(paths, draw.randint(3, 8))
+        candidates = list(dict.fromkeys([*candidates, right]))
+        draw.shuffle(candidates)
+        shares = [draw.random() for _ in candidates]
+        text = " ".join(word[: draw.randint(3, 5)] for word in right[-1].split())
+        shown = "\n".join(f"- {SEPARATOR.join(path)}" for path in candidates)
+        messages = [
+            {"role": "system", "content": "You put products on the right shelf."},
+            {"role": "user", "content": f"Possible labels:\n{shown}\nProduct: {text}\nLabel:"},
+        ]
+        name = request_id(row, messages)
+        requests.append(Request(name, messages, candidates, [share / sum(shares) for share in shares], 160))
+        labels.append(SEPARATOR.join(right))
+    return requests, labels
+
+
+SHELVES = {
+    "food": {
+        "dairy": ["milk", "milk chocolate", "crème fraîche", "jalapeño cheese", 'cheese "extra"'],
+        "朝食": ["納豆", "味噌汁", "味噌"],
+        "sweets": ["gummi bären", "türkischer honig", "мёд", "🍫 bar", "🍫 bar & nuts"],
+    },
+    "household": {
+        "laundry": ["soap", "soap dish", "fabric conditioner", "back\\slash cleaner"],
+        "kitchen": ["knife", "spoon, small", "foil {large}"],
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def vllm_settings() -> Iterator[dict[str, str]]:
+    """Set what vLLM needs on a small machine without a network, and return it."""
+    settings = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def vllm_server(
+    tiny_llama: TinyLlama, vllm_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Serve the tiny Llama as ``tiny`` with vLLM's OpenAI server, in a process of its own; the address is returned."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_llama.folder)]
+    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), *VLLM_FLAGS]
+    with open(log, "wb") as out, subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True) as process:
+        try:
+            for _ in range(600):
+                assert process.poll() is None, log.read_text()
+                with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    break
+                time.sleep(0.5)
+            else:
+                raise AssertionError(log.read_text())
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+# guidance: xgrammar 0.2.8 forbids some tokens that begin an answer (see classify/engines/vllm.py).
+VLLM_FLAGS = ["--dtype", "float32", "--enforce-eager", "--max-num-seqs", "32"]
+VLLM_FLAGS += ["--structured-outputs-config", '{"backend": "guidance"}']
+
+
+@pytest.fixture(scope="session")
+def vllm_flags() -> list[str]:
+    """Return how the tiny Llama is loaded by vLLM's own commands."""
+    return VLLM_FLAGS

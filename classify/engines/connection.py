@@ -1,0 +1,164 @@
+"""One server over HTTP: its answers, and what its errors mean for whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from catalog.errors import ShelfmarkError
+from classify.engines import retry
+from classify.engines.chat import problem
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_SECONDS = 10.0
+KEPT_SECONDS = 4.0  # vLLM closes an idle connection after five: one that is about to be closed is not used again
+LONGEST_REASON = 300  # characters of what a server says of an error
+NO_CONNECTION = "no connection"
+
+_HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")  # HTTP 429, "later", though later is no better
+
+
+class TroubleError(Exception):
+    """Something that may pass: its kind, what is known of it, and the seconds that the server asks to wait."""
+
+    def __init__(self, kind: str, reason: str = "", retry_after: float | None = None) -> None:
+        super().__init__(f"{kind}: {reason}" if reason else kind)
+        self.kind, self.retry_after = kind, retry_after
+
+
+def check_url(url: str) -> str:
+    """Return the address of a server.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it is none, or holds a password: it is written into the run's manifest.
+    """
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ShelfmarkError("--base-url: it holds a user or a password; leave them out and set OPENAI_API_KEY")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ShelfmarkError(f"--base-url {url}: no address like http://localhost:8000/v1")
+    return url.rstrip("/")
+
+
+class Connection:
+    """Sends requests to a server; connections are kept and used again.
+
+    Parameters
+    ----------
+    base_url : str
+        Where the server is, up to ``/v1``.
+    timeout : float
+        Seconds that one request may take.
+
+    Attributes
+    ----------
+    answered : bool
+        Whether anything ever came from there.
+    """
+
+    def __init__(self, base_url: str, timeout: float) -> None:
+        self.url, self.timeout, self.answered = base_url.rstrip("/"), timeout, False
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
+        parts = urlsplit(self.url)
+        self._proxy = _proxy(parts.scheme, parts.hostname or "")
+        self._session: aiohttp.ClientSession
+        self._turn: asyncio.Lock
+
+    async def open(self) -> None:
+        """Make ready to send; nothing is sent yet."""
+        import aiohttp
+
+        self._turn = asyncio.Lock()
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def send(self, method: str, path: str, value: Any = None) -> tuple[int, Any]:
+        """Return the status and the body, read as JSON, of an answer that asking again would not change.
+
+        Raises
+        ------
+        TroubleError
+            When it may.
+        ShelfmarkError
+            When no request would get another: a wrong key, a wrong address.
+        """
+        status, retry_after, content = await self._exchange(method, path, value)
+        # To read an answer takes longer than to send a request. Where many answers come at once, one is read in each
+        # turn of the loop, and what its place is given to goes out before the next is read.
+        async with self._turn:
+            await asyncio.sleep(0)
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            if status == 200:
+                raise TroubleError("no JSON", f"an answer of {len(content)} bytes") from None
+            answer = content.decode(errors="replace")
+        code, reason = problem(answer)
+        where = f"{self.url}{path}"
+        if status in (401, 402, 403) or (status == 429 and code in _HOPELESS):
+            key = "the key in OPENAI_API_KEY" if self._key else "OPENAI_API_KEY, which is not set"
+            raise ShelfmarkError(self.scrub(f"{where}: HTTP {status}; check {key}; the server says: {reason}"))
+        if status in (405, 501) or 300 <= status < 400:
+            raise ShelfmarkError(f"{where}: HTTP {status}, so this API is not there; check --base-url")
+        if retry.again(status):
+            raise TroubleError(f"HTTP {status}", self.scrub(reason), retry.retry_after(retry_after))
+        return status, answer
+
+    async def models(self) -> list[str]:
+        """Return the names of the models that the server lists; none where it does not tell."""
+        status, answer = await self.send("GET", "/models")
+        try:
+            return [str(model["id"]) for model in answer["data"]] if status == 200 else []
+        except (LookupError, TypeError):
+            return []
+
+    def scrub(self, text: str) -> str:
+        """Return the text on one line, without the key, and not too long."""
+        if self._key:
+            text = text.replace(self._key, "***")
+        text = " ".join(text.split())
+        return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+    async def _exchange(self, method: str, path: str, value: Any) -> tuple[int, str | None, bytes]:
+        """Return the status, ``Retry-After`` and the body as it came."""
+        import aiohttp
+
+        data = None if value is None else json.dumps(value).encode()
+        try:
+            async with self._session.request(
+                method, self.url + path, data=data, proxy=self._proxy, allow_redirects=False
+            ) as response:
+                self.answered = True
+                return response.status, response.headers.get("Retry-After"), await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise TroubleError(NO_CONNECTION, self.scrub(str(error))) from None
+        except TimeoutError:
+            raise TroubleError("timeout", f"no answer within {self.timeout:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise TroubleError("connection lost", self.scrub(str(error) or type(error).__name__)) from None
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    """Return the proxy that the environment names for a host; none for this machine."""
+    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+        return None
+    return getproxies().get(scheme)

@@ -1,0 +1,207 @@
+"""Anything that speaks the OpenAI chat-completions API: vllm serve, TGI, Ollama, llama.cpp, OpenAI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from catalog.errors import ShelfmarkError, nearest
+from catalog.messages import Completion, Request
+from classify.engines import chat, retry
+from classify.engines.background import Background
+from classify.engines.base import Constrain, ModelOptions
+from classify.engines.connection import NO_CONNECTION, Connection, TroubleError, check_url
+
+MORE_FAILURES = 20
+"""So many requests, besides as many as may be in flight, fail one after the other before the server counts as gone."""
+
+_LADDER: dict[Constrain, tuple[Constrain, ...]] = {
+    "choice": ("choice", "json", "off"),
+    "json": ("json", "off"),
+    "off": ("off",),
+}
+
+
+class ServerOptions(ModelOptions):
+    """What a user chooses of a server.
+
+    Attributes
+    ----------
+    base_url : str
+        Where it is, up to ``/v1``; by default what ``OPENAI_BASE_URL`` says, else a ``vllm serve`` on this machine.
+    concurrency : int
+        The most requests in flight at once.
+    timeout : float
+        Seconds that one request may take.
+    retries : int
+        How often a request is asked again after a trouble that may pass.
+    """
+
+    free: ClassVar[frozenset[str]] = frozenset({"base_url", "concurrency", "timeout", "retries"})
+
+    base_url: str = Field(
+        default_factory=lambda: os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1", validate_default=True
+    )
+    concurrency: int = Field(default=64, ge=1, le=4096)
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    retries: int = Field(default=6, ge=0, le=100)
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        return check_url(url)
+
+
+class ServerEngine:
+    """Asks a server, many requests at once.
+
+    Servers differ in what they know. The first requests find out: a body that is refused is sent again without
+    logprobs, then with a JSON schema in place of a choice, then unconstrained. What worked stays, and `report` tells.
+    The key is read from ``OPENAI_API_KEY``; no text that leaves here holds it.
+    """
+
+    name: ClassVar[str] = "server"
+    needs: ClassVar[tuple[str, str] | None] = None
+    options_class: ClassVar[type[ServerOptions]] = ServerOptions
+    deterministic: ClassVar[bool] = False
+
+    sleep = staticmethod(asyncio.sleep)
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.options = options
+        self._connection = Connection(options.base_url, options.timeout)
+        self._ladder = [(constrain, logprobs) for constrain in _LADDER[options.constrain] for logprobs in (True, False)]
+        self._rung, self._settled = 0, False
+        self._troubles: Counter[str] = Counter()
+        self.report: dict[str, Any] = {"retries": 0, "server errors": {}}
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one completion for each request, as they come; at most `concurrency` are in flight.
+
+        The first request goes alone, so that no others are drawn where all would be in vain. Errors of requests whose
+        retries are used up are held back until the server answers another one or the requests end: if it turns out to
+        be gone, nothing is said of them, and a resumed run asks them again.
+
+        Raises
+        ------
+        ShelfmarkError
+            When there is no server, it is gone, or it knows neither the key nor the model.
+        """
+        waiting = iter(requests)
+        held: list[Completion] = []
+        in_flight, room, last = 0, 1, ""
+        with Background[tuple[Completion, str]]() as background:
+            background.call(self._connection.open())
+            try:
+                while True:
+                    while in_flight < room and (request := next(waiting, None)) is not None:
+                        background.start(self._answer(request))
+                        in_flight += 1
+                    if not in_flight:
+                        break
+                    completion, trouble = background.take()
+                    in_flight, room = in_flight - 1, self.options.concurrency
+                    if not trouble:
+                        yield completion
+                        yield from held
+                        held, last = [], ""
+                        continue
+                    held.append(completion)
+                    last = trouble
+                    if len(held) >= self.options.concurrency + MORE_FAILURES:
+                        raise self._gone(f"{len(held)} requests in a row failed, the last with {completion.error}")
+                if last == NO_CONNECTION:
+                    raise self._gone(f"the last {len(held)} requests failed, the last with {held[-1].error}")
+                yield from held
+            finally:
+                background.cancel()
+                background.call(self._connection.close())
+
+    async def _answer(self, request: Request) -> tuple[Completion, str]:
+        """Return the completion, and the kind of trouble that outlasted the retries, or an empty string."""
+        for retries in range(self.options.retries + 1):
+            try:
+                return await self._ask(request), ""
+            except TroubleError as error:
+                trouble = error
+            self._troubles[trouble.kind] += 1
+            self.report["server errors"] = dict(sorted(self._troubles.items()))
+            if retries < self.options.retries:
+                self.report["retries"] += 1
+                await self.sleep(retry.wait(retries, trouble.retry_after))
+        if not self._connection.answered:
+            raise ShelfmarkError(
+                f"{self._connection.url}: no server answers ({trouble}); start one, for example vllm serve MODEL, "
+                "or say where it is with --base-url"
+            )
+        return Completion(request.id, error=f"{trouble}, after {self.options.retries} retries"), trouble.kind
+
+    async def _ask(self, request: Request) -> Completion:
+        """Send a request as the server is known to understand it, or find out how.
+
+        Raises
+        ------
+        TroubleError
+            When it may be answered if it is asked again.
+        ShelfmarkError
+            When no request will be.
+        """
+        options = self.options.model_copy(update={"llm": await self._model()})
+        scrub = self._connection.scrub
+        rung = self._rung
+        while True:
+            constrain, logprobs = self._ladder[rung]
+            value = chat.body(request, options, constrain=constrain, logprobs=logprobs)
+            status, answer = await self._connection.send("POST", "/chat/completions", value)
+            code, reason = chat.problem(answer)
+            if status == 200:
+                try:
+                    completion = chat.read(request, answer, constrain)
+                except chat.NoAnswerError as error:
+                    raise TroubleError(str(error), scrub(reason)) from None
+                if request.candidates and not self._settled:
+                    self._settled, self._rung = True, rung
+                    self.report |= {"constrained by": constrain, "logprobs asked for": logprobs}
+                return completion
+            if "content_filter" in code:
+                return Completion(request.id, error="content filter")
+            if status == 404:
+                raise await self._missing(options.llm, reason)
+            if status not in (400, 422) or "context_length" in code or not request.candidates:
+                return Completion(request.id, error=scrub(f"HTTP {status}: {reason}"))
+            # Another request may have found out meanwhile what works.
+            following = max(rung + 1, self._rung) if rung < self._rung or not self._settled else len(self._ladder)
+            if following >= len(self._ladder):
+                return Completion(request.id, error=scrub(f"HTTP {status}: {reason}"))
+            rung = following
+
+    async def _model(self) -> str:
+        """Return the model's name: the one that was chosen, or the first that the server has."""
+        if self.options.llm:
+            self.report["model"] = self.options.llm
+        if "model" not in self.report:
+            names = await self._connection.models()
+            if not names:
+                raise ShelfmarkError(f"{self._connection.url}/models: names no model; choose one with --llm")
+            self.report["model"] = names[0]
+        return str(self.report["model"])
+
+    async def _missing(self, model: str, reason: str) -> ShelfmarkError:
+        """Return what to say of HTTP 404: there is no such model, or no such API."""
+        names = await self._connection.models()
+        if names and model not in names:
+            fault = f"--llm {model}: unknown there{nearest(model, names)}; there are: {', '.join(names[:10])}"
+        else:
+            fault = f"HTTP 404; check --llm and --base-url, which mostly ends in /v1; the server says: {reason}"
+        return ShelfmarkError(self._connection.scrub(f"{self._connection.url}: {fault}"))
+
+    def _gone(self, why: str) -> ShelfmarkError:
+        return ShelfmarkError(
+            f"{self._connection.url}: {why}; is it still running? Recorded answers are kept: classify resume RUN "
+            "carries on"
+        )

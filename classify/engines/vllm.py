@@ -1,0 +1,207 @@
+"""vllm: a model in this process, many requests at once (https://docs.vllm.ai). For GPUs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from catalog.errors import ShelfmarkError, require
+from catalog.messages import Completion, Request
+from classify.engines.base import ModelOptions
+from classify.engines.constraints import answers
+from classify.engines.local import ALTERNATIVES, chat_tokens, draw_seed, first_line, hush, not_loaded, too_long
+from classify.engines.vocabulary import Vocabulary, byte_logprobs
+
+QUEUE = 4  # requests handed over, for each that vLLM answers at once: it never waits for us, nor we hold all prompts
+QUANTIZATIONS = {"none": None, "8bit": "fp8", "4bit": "bitsandbytes"}
+SMALLER = "try a smaller --max-model-len, --quantization 8bit or 4bit, or another --gpu-memory"
+
+
+class VllmOptions(ModelOptions):
+    """What a user chooses of the engine ``vllm``.
+
+    Attributes
+    ----------
+    llm : str
+        A folder or a name on the Hugging Face hub.
+    tensor_parallel : int
+        GPUs that share the model.
+    quantization : str
+        ``none``; ``8bit`` (fp8) or ``4bit`` (bitsandbytes), made of the weights when they are loaded; or any name that
+        vLLM knows. A model that is stored quantized needs none.
+    max_model_len : int or None
+        The most tokens of a prompt with its answer; by default what the model can read.
+    gpu_memory : float
+        The share of each GPU's memory that vLLM takes.
+    dtype : {'auto', 'float32', 'bfloat16', 'float16'}
+        Of the weights.
+    """
+
+    free = frozenset({"tensor_parallel", "gpu_memory"})
+
+    llm: str = "meta-llama/Llama-3.1-8B-Instruct"
+    tensor_parallel: int = Field(default=1, ge=1)
+    quantization: str = "none"
+    max_model_len: int | None = Field(default=None, ge=16)
+    gpu_memory: float = Field(default=0.9, gt=0, le=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+
+class VllmEngine:
+    """vLLM without a server: continuous batching, shared prefixes, answers yielded as they are finished.
+
+    A constraint is a grammar of the answers. Sums differ in their last digits with the requests that share a step, so
+    no bytes are promised.
+    """
+
+    name = "vllm"
+    needs = "vllm", "vllm"
+    options_class = VllmOptions
+    deterministic = False
+
+    def __init__(self, options: VllmOptions) -> None:
+        self.options = options
+        self.report: dict[str, Any] = {}
+        self._engine: Any = None
+        self._tokenizer: Any = None
+        self._vocabulary: Vocabulary
+        self._context = 0
+        self._room = 0
+        self._asked = 0
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one completion for each request, in the order in which they are finished."""
+        waiting = iter(requests)
+        under_way: dict[str, tuple[Request, int]] = {}
+        try:
+            more = True
+            while more or under_way:
+                while more and len(under_way) < max(self._room, 1):
+                    request = next(waiting, None)
+                    if request is None:
+                        more = False
+                        break
+                    self._load()
+                    prompt = chat_tokens(self._tokenizer, request, self.options.constrain, self.options.llm)
+                    if len(prompt) >= self._context:
+                        problem = too_long(len(prompt), self._context)
+                        yield Completion(request.id, prompt_tokens=len(prompt), error=problem)
+                        continue
+                    self._asked += 1
+                    name = str(self._asked)
+                    refused = self._add(name, prompt, request)
+                    if refused is not None:
+                        yield Completion(request.id, prompt_tokens=len(prompt), error=refused)
+                        continue
+                    under_way[name] = (request, len(prompt))
+                for output in self._step() if under_way else ():
+                    if output.finished and output.request_id in under_way:
+                        yield self._completion(*under_way.pop(output.request_id), output.outputs[0])
+        finally:
+            if under_way:
+                self._engine.abort_request(list(under_way))
+
+    def _load(self) -> None:
+        if self._engine is not None:
+            return
+        # Read when vLLM is imported. Errors alone: it tells of each step of its start, over hundreds of lines.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "1")
+        hush(sys.stderr.isatty())
+        library = require("vllm", "vllm")
+        platform = require("vllm.platforms", "vllm").current_platform
+        on_cpu = platform.is_cpu()
+        if not on_cpu and not platform.device_type:
+            raise ShelfmarkError(
+                "--engine vllm: it finds no GPU here; run it where there is one, or take --engine transformers, or "
+                "--engine server with a model that is served elsewhere"
+            )
+        options = self.options
+        try:
+            model = library.LLM(
+                options.llm,
+                tokenizer_mode="hf",
+                tensor_parallel_size=options.tensor_parallel,
+                quantization=QUANTIZATIONS.get(options.quantization, options.quantization),
+                max_model_len=options.max_model_len,
+                gpu_memory_utilization=options.gpu_memory,
+                dtype=options.dtype,
+                seed=options.seed,
+                enforce_eager=on_cpu,  # compiling costs a minute or more; on a CPU nothing is gained by it
+                enable_prefix_caching=True,
+                # Not xgrammar, the default: 0.2.8 forbids some tokens that begin an answer: of h, ho, hold, household
+                # it forbids the last where "household" is an answer, so that another answer is given.
+                structured_outputs_config={"backend": "guidance"},
+                max_logprobs=ALTERNATIVES,
+                # Raw: of the tokens that the grammar allows, whatever the temperature.
+                logprobs_mode="raw_logprobs",
+                use_tqdm_on_load=sys.stderr.isatty(),
+            )
+        except Exception as error:  # vLLM raises many kinds, its own and those of what it stands on
+            if options.max_model_len is not None and "derived max_model_len" in str(error):
+                raise ShelfmarkError(
+                    f"--max-model-len {options.max_model_len}: more than the model can read; take a smaller one"
+                ) from None
+            if "engine core initialization failed" in str(error).lower():
+                raise ShelfmarkError(
+                    f"--llm {options.llm}: vLLM could not start it (its own messages stand above); where memory is "
+                    f"short, {SMALLER}"
+                ) from None
+            raise not_loaded(options.llm, error, SMALLER) from None
+        self._engine = model.llm_engine
+        self._tokenizer = model.get_tokenizer()
+        self._vocabulary = Vocabulary(self._tokenizer)
+        config = self._engine.vllm_config
+        self._context = config.model_config.max_model_len
+        self._room = QUEUE * config.scheduler_config.max_num_seqs
+        self.report.update(
+            vllm=library.__version__,
+            model=options.llm,
+            quantization=config.model_config.quantization or "none",
+            dtype=str(config.model_config.dtype).removeprefix("torch."),
+            device=platform.device_type,
+        )
+
+    def _add(self, name: str, prompt: list[int], request: Request) -> str | None:
+        """Hand a request over; return why vLLM does not take it, where it does not."""
+        parameters = require("vllm.sampling_params", "vllm")
+        options = self.options
+        allowed = answers(request, options.constrain)
+        try:
+            sampling = parameters.SamplingParams(
+                temperature=options.temperature,
+                max_tokens=options.max_tokens or request.max_tokens,
+                seed=draw_seed(options.seed, request) if options.temperature > 0 else None,
+                logprobs=ALTERNATIVES if request.candidates else None,
+                detokenize=False,  # we do it, once for each answer: vLLM would for each alternative
+                output_kind=parameters.RequestOutputKind.FINAL_ONLY,
+                structured_outputs=parameters.StructuredOutputsParams(choice=allowed) if allowed else None,
+            )
+            self._engine.add_request(name, {"prompt_token_ids": prompt}, sampling)
+        except ValueError as error:
+            return f"vLLM does not take the request: {first_line(error)}"
+        return None
+
+    def _step(self) -> list[Any]:
+        try:
+            return list(self._engine.step())
+        except Exception as error:
+            raise ShelfmarkError(
+                f"--llm {self.options.llm}: vLLM stopped ({type(error).__name__}: {first_line(error)}); where memory "
+                f"is short, {SMALLER}; resume the run then"
+            ) from error
+
+    def _completion(self, request: Request, prompt_tokens: int, output: Any) -> Completion:
+        tokens = list(output.token_ids)
+        logprobs = None
+        if request.candidates and output.logprobs:
+            steps = []
+            for token, known in zip(tokens, output.logprobs, strict=True):
+                found = [(token, known[token].logprob), *((at, one.logprob) for at, one in known.items())]
+                steps.append([(self._vocabulary.bytes_of(at), logprob) for at, logprob in found])
+            logprobs = byte_logprobs(request, self.options.constrain, steps)
+        return Completion(request.id, self._vocabulary.text(tokens), logprobs, prompt_tokens, len(tokens))
