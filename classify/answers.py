@@ -1,14 +1,17 @@
-"""From completions to predictions: parse, snap, and fall back on the best candidate where there is no usable answer."""
+"""From completions to predictions: parse, snap, weigh, and fall back on the best candidate where nothing is usable."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-from catalog.messages import Completion, Prediction, Request, Status
+from catalog.messages import Completion, LabelPath, Prediction, Request, Status
 from catalog.products import Products
 from catalog.taxonomy import Policy, Taxonomy
+from classify.joint import Joint
 from postprocess import Snapper
+
+MISSING = Completion("", error="no answer recorded")
 
 
 class AnswerReader:
@@ -20,20 +23,32 @@ class AnswerReader:
         The valid label paths.
     policy : {'path', 'brand-free'}
         What is valid.
+    joint : Joint or None
+        Weighs answers and candidates; without it the answer counts.
+
+    Attributes
+    ----------
+    outside : int
+        Answers so far that named a path, but none of the candidates.
+    overruled : int
+        Answers so far that named a candidate, where another one was chosen.
     """
 
-    def __init__(self, taxonomy: Taxonomy, policy: Policy) -> None:
+    def __init__(self, taxonomy: Taxonomy, policy: Policy, joint: Joint | None = None) -> None:
         self._snapper = Snapper(taxonomy, policy)
         self._frequent = max(taxonomy.counts.items(), key=lambda item: item[1])[0]
+        self.joint = joint
+        self.outside = self.overruled = 0
 
     def read(
         self, products: Products, requests: Sequence[Request], completions: Mapping[str, Completion]
     ) -> list[Prediction]:
         """Return one prediction for each product.
 
-        An answer that is not among a request's candidates counts as no answer: the best candidate takes its place,
-        with status ``fallback``. After an error, or where nothing was recorded, the status is ``failed``. The
-        confidence is the engine's probability of the path where it gives one, else the candidate's score.
+        A request without messages asked nothing: its candidate is the prediction. An answer that is not among a
+        request's candidates counts as no answer: the best candidate takes its place, with status ``fallback``. After
+        an error, or where nothing was recorded, the status is ``failed``. The confidence is the joint probability
+        where there is one, else the engine's where it gives one, else the candidate's score.
 
         Parameters
         ----------
@@ -44,28 +59,48 @@ class AnswerReader:
         completions : mapping of request id to Completion
             What is recorded.
         """
-        missing = Completion("", error="no answer recorded")
-        answers = [completions.get(request.id, missing) for request in requests]
+        answers = [completions.get(request.id, MISSING) for request in requests]
+        read = self.paths(requests, answers, products.texts, products.retailers)
+        return [
+            self._prediction(products.ids[row], request, answer, *found)
+            for row, (request, answer, found) in enumerate(zip(requests, answers, read, strict=True))
+        ]
+
+    def paths(
+        self, requests: Sequence[Request], answers: Sequence[Completion], texts: Sequence[str], retailers: Sequence[str]
+    ) -> list[tuple[LabelPath | None, Status, float]]:
+        """Return what each answer says: a path, None where it is of no use; a status; and how sure the reading is."""
         snapped = self._snapper.snap_all(
             [answer.text for answer in answers],
-            texts=products.texts,
-            retailers=products.retailers,
+            texts=texts,
+            retailers=retailers,
             candidates=[request.candidates for request in requests],
         )
-        predictions = []
-        for row, (request, answer, found) in enumerate(zip(requests, answers, snapped, strict=True)):
-            path = found.path
-            status: Status = "exact" if found.status == "exact" else "repaired"
+        read: list[tuple[LabelPath | None, Status, float]] = []
+        for request, answer, found in zip(requests, answers, snapped, strict=True):
             if answer.error is not None:
-                path, status = None, "failed"
-            elif path is None or (request.candidates and path not in request.candidates):
-                path, status = None, "fallback"
-            if path is None:
-                path = request.candidates[0] if request.candidates else self._frequent
-            if path not in request.candidates:
-                confidence = found.sureness if found.path is not None else 0.0
+                read.append((None, "failed", 0.0))
+            elif found.path is None or (request.candidates and found.path not in request.candidates):
+                self.outside += found.path is not None
+                read.append((None, "fallback", 0.0))
             else:
-                place = request.candidates.index(path)
-                confidence = request.scores[place] if answer.logprobs is None else math.exp(answer.logprobs[place])
-            predictions.append(Prediction(products.ids[row], path, confidence, status))
-        return predictions
+                read.append((found.path, "exact" if found.status == "exact" else "repaired", found.sureness))
+        return read
+
+    def _prediction(
+        self, row: int | str, request: Request, answer: Completion, path: LabelPath | None, status: Status, sure: float
+    ) -> Prediction:
+        if not request.messages:
+            return Prediction(row, request.candidates[0], request.scores[0], "exact")
+        if not request.candidates:
+            return Prediction(row, path or self._frequent, sure, status)
+        if self.joint is not None and answer.error is None:
+            chances = self.joint.probabilities(request, answer, path)
+            place = int(chances.argmax())
+            chosen = request.candidates[place]
+            self.overruled += path is not None and chosen != path
+            return Prediction(row, chosen, min(float(chances[place]), 1.0), status)
+        place = request.candidates.index(path) if path is not None else 0
+        told = answer.logprobs is not None and answer.error is None
+        confidence = math.exp(answer.logprobs[place]) if told and answer.logprobs else request.scores[place]
+        return Prediction(row, request.candidates[place], confidence, status)

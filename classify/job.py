@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from catalog.files import content_hash
 from catalog.products import features_file, labels_beside
 from catalog.schema import Schema
 from classify.model import describe
-from classify.registry import DEFAULT_ENGINES, ENGINES, STRATEGIES, find
+from classify.registry import DEFAULT_ENGINES, STRATEGIES, engine_options, find
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Job:
         A fitted model.
     limit : int or None
         Classify so many rows at most.
+    engine_options : dict
+        What the user chose of the engine's options.
+    gpu_price : float or None
+        Dollars an hour of the machine that answers.
     """
 
     strategy: str
@@ -48,6 +52,8 @@ class Job:
     train: tuple[Path, ...] = ()
     model: Path | None = None
     limit: int | None = None
+    engine_options: dict[str, Any] = field(default_factory=dict)
+    gpu_price: float | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two jobs the same: the options, and the content of what is read.
@@ -58,8 +64,11 @@ class Job:
             When an input is missing, or there is no strategy or engine of that name.
         """
         find("strategy", STRATEGIES, self.strategy)
-        if self.engine:
-            find("engine", ENGINES, self.engine)
+        engine = self.engine or DEFAULT_ENGINES.get(self.strategy, "")
+        given = ["engine"] if self.engine else sorted(self.engine_options)
+        if given and not hasattr(find("strategy", STRATEGIES, self.strategy), "requests"):
+            raise ShelfmarkError(f"--{given[0].replace('_', '-')}: the strategy {self.strategy} asks no engine")
+        chosen = engine_options(engine, self.engine_options).model_dump() if engine else {}
         test = features_file(self.test, "test")
         inputs = {"test": _hash(test)}
         inputs.update({name: _hash(file) for name, file in training_files(self.train).items()})
@@ -68,7 +77,9 @@ class Job:
             inputs["model"] = _hash(self.model / "model.json")
         return {
             "strategy": self.strategy,
-            "engine": self.engine or DEFAULT_ENGINES.get(self.strategy, ""),
+            "engine": engine,
+            "engine_options": chosen,
+            "gpu_price": self.gpu_price,
             "schema": self.schema.to_dict(),
             "options": self.options,
             "seed": self.seed,

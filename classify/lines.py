@@ -36,7 +36,8 @@ class GrowingLines:
                     self.lines += 1
         # Without a buffer: after a write that failed (a full disk), closing must not try it again.
         self._stream = open(path, "ab", buffering=0)  # noqa: SIM115 -- closed by close()
-        self._stream.truncate(end)
+        if self._stream.seek(0, os.SEEK_END) != end:
+            self._stream.truncate(end)
 
     def append(self, values: Iterable[Any]) -> None:
         """Write the objects and hand them to the operating system: a killed process loses none of them."""
@@ -82,13 +83,15 @@ def read_lines(path: Path) -> Iterator[Any]:
     ShelfmarkError
         When the file is missing or a line is damaged.
     """
+    # Answers may have cost money: of their file, only the line goes.
+    advice = "delete the line" if path.name == "completions.jsonl" else "delete the file"
     try:
         with open(path, encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 try:
                     yield json.loads(line)
                 except json.JSONDecodeError as error:
-                    raise ShelfmarkError(f"{path}, line {number}: damaged ({error.msg}); delete the file") from None
+                    raise ShelfmarkError(f"{path}, line {number}: damaged ({error.msg}); {advice}") from None
     except FileNotFoundError:
         raise ShelfmarkError(f"{path}: no such file; run the stage that writes it") from None
     except UnicodeDecodeError as error:

@@ -15,8 +15,9 @@ from catalog.messages import Prediction
 from catalog.products import Products, join_products, products_from_frame, read_products
 from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
+from classify.engines.levels import LevelsEngine
 from classify.progress import Progress, silent
-from classify.registry import DEFAULT_ENGINES, ENGINES, STRATEGIES, find
+from classify.registry import DEFAULT_ENGINES, STRATEGIES, find, make_engine
 from classify.strategies.base import check_options
 
 FORMAT = 1
@@ -44,7 +45,9 @@ class Model:
     def __init__(self, strategy: Any, schema: Schema, *, seed: int) -> None:
         self.strategy, self.schema, self.seed = strategy, schema, seed
 
-    def predict(self, products: Table, *, engine: str | None = None, progress: Progress = silent) -> pd.DataFrame:
+    def predict(
+        self, products: Table, *, engine: str | None = None, progress: Progress = silent, **options: Any
+    ) -> pd.DataFrame:
         """Return the predictions: a frame with the id, the levels, confidence and status, in input order.
 
         Parameters
@@ -55,29 +58,41 @@ class Model:
             What answers the requests, for strategies that ask; the strategy's default where it is None.
         progress : Progress
             Opens a progress bar.
+        **options
+            The engine's options, by the names of the command's flags: ``llm="..."``. Its answers are taken as they
+            are; a run of the command learns on held-out rows how far to trust them.
 
         Raises
         ------
         ShelfmarkError
-            When a row or the engine's name is wrong.
+            When a row, the engine's name or an option is wrong.
         """
+        answering = None
+        if hasattr(self.strategy, "requests"):
+            answering = self._engine(engine or DEFAULT_ENGINES[self.strategy.name], options)
         rows = _products(products, self.schema, labels=False)
         table: list[dict[str, Any]] = []
         with progress("predict", len(rows)) as advance:
             for start in range(0, len(rows), BLOCK_ROWS):
                 block = rows.take(range(start, min(start + BLOCK_ROWS, len(rows))))
-                predictions = self._predictions(block, engine)
+                predictions = self._predictions(block, answering)
                 table += [prediction.to_dict(self.schema.id, self.schema.levels) for prediction in predictions]
                 advance(len(block))
         return pd.DataFrame(table)
 
-    def _predictions(self, block: Products, engine: str | None) -> list[Prediction]:
-        if not hasattr(self.strategy, "requests"):
+    def _engine(self, name: str, options: dict[str, Any]) -> Any:
+        engine = make_engine(name, options)
+        if getattr(self.strategy.options, "ask_by", "") == "level":
+            return LevelsEngine(engine, self.strategy.prompt, self.strategy.taxonomy)
+        return engine
+
+    def _predictions(self, block: Products, engine: Any) -> list[Prediction]:
+        if engine is None:
             predictions: list[Prediction] = self.strategy.predict(block)
             return predictions
         requests = self.strategy.requests(block)
-        answering = find("engine", ENGINES, engine or DEFAULT_ENGINES[self.strategy.name])()
-        completions = {completion.id: completion for completion in answering.complete(requests)}
+        asked = [request for request in requests if request.messages]
+        completions = {completion.id: completion for completion in engine.complete(asked)}
         return self._reader.read(block, requests, completions)
 
     @property

@@ -7,151 +7,48 @@ Each stage reads the file of the one before it, so that it can run on another ma
 
 from __future__ import annotations
 
-import fcntl
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
-from catalog.files import atomic_write, content_hash, read_json, temporary_name, write_json
-from catalog.messages import Completion, Prediction, Request
-from catalog.products import (
-    Products,
-    features_file,
-    join_products,
-    labels_beside,
-    read_products,
-    stream_products,
-)
-from catalog.schema import Schema
-from catalog.taxonomy import Taxonomy
+from catalog.files import read_json, write_json
+from catalog.messages import Prediction, Request
+from catalog.products import Products, join_products, labels_beside, read_products, stream_products
+from classify import questions
 from classify.answers import AnswerReader
-from classify.job import Job, training_files
+from classify.asking import read_answers, tally, unanswered
+from classify.held_out import HELD_OUT
+from classify.job import training_files
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.model import Model, fit, load
-from classify.progress import Progress, silent
-from classify.provenance import provenance
-from classify.registry import ENGINES, STRATEGIES, find
+from classify.registry import STRATEGIES, check_engine, find
+from classify.rundir import IMPORTED, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
 
 STAGES = ("requests", "completions", "predictions", "report")
-FORMAT = 1
 # Rows that are worked on at once. A resumed run starts at a whole block, so that each block is computed
 # just as it was in an unbroken run, to the last bit.
 BLOCK_ROWS = 2048
-FLUSH_SECONDS = 1.0
 
 
-@dataclass
-class Run:
-    """A run directory.
+class Run(RunDirectory):
+    """A run: the stages of a job, carried out in a directory."""
 
-    Attributes
-    ----------
-    folder : Path
-        The directory.
-    manifest : dict
-        What ``manifest.json`` says.
-    progress : Progress
-        Opens a progress bar.
-    """
+    _model: Model
 
-    folder: Path
-    manifest: dict[str, Any]
-    progress: Progress = field(default=silent)
-    _model: Model = field(init=False, repr=False)
-    _fresh: bool = field(default=False, init=False, repr=False)
-
-    @classmethod
-    def start(cls, folder: Path, job: Job, *, progress: Progress = silent) -> Run:
-        """Make the directory for a job, or find it where the same job was started before.
-
-        All input is read and checked here, before anything is computed.
-
-        Raises
-        ------
-        ShelfmarkError
-            When an input is wrong, or the directory belongs to another job or holds something else.
-        """
-        wanted = job.identity()
-        if (folder / "manifest.json").is_file():
-            run = cls.open(folder, progress=progress)
-            try:
-                run._require_same(wanted)
-                return run
-            except ShelfmarkError:
-                if run.manifest["stages"]:
-                    raise
-            with run._locked():  # another job that died before it had done anything
-                run._discard()
-        if folder.exists() and not (folder.is_dir() and all(map(_left_by_start, folder.iterdir()))):
-            raise ShelfmarkError(f"{folder}: not a run, and not empty; choose another --run")
-        test = features_file(job.test, "test")
-        rows = sum(len(block) for block in stream_products(test, job.schema, limit=job.limit))
-        labels = labels_beside(test)
-        if labels is not None and job.limit is None:
-            read_products(test, job.schema, labels=True)  # wrong labels would fail the last stage
-        (folder / "inputs").mkdir(parents=True, exist_ok=True)
-        copied = _copy(test, folder / "inputs")
-        if labels is not None:
-            _copy(labels, folder / "inputs")
-        manifest = {
-            "format": FORMAT,
-            **wanted,
-            "rows": rows,
-            "test": f"inputs/{copied.name}",
-            "started": _now(),
-            **provenance(),
-            "stages": {},
-        }
-        write_json(folder / "manifest.json", manifest)
-        run = cls(folder, manifest, progress)
-        run._fresh = True
-        return run
-
-    @classmethod
-    def open(cls, folder: Path, *, progress: Progress = silent) -> Run:
-        """Read a run directory.
-
-        Raises
-        ------
-        ShelfmarkError
-            When it is none, or of another version.
-        """
-        if not (folder / "manifest.json").is_file():
-            raise ShelfmarkError(f"{folder}: not a run directory (it has no manifest.json)")
-        manifest = read_json(folder / "manifest.json")
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise ShelfmarkError(f"{folder}: a run of another version of shelfmark; start a new one")
-        return cls(folder, manifest, progress)
-
-    @property
-    def schema(self) -> Schema:
-        """The columns of the task."""
-        return Schema.from_dict(self.manifest["schema"])
-
-    @property
-    def test(self) -> Path:
-        """The run's own copy of the products."""
-        return self.folder / str(self.manifest["test"])
-
-    @property
-    def predictions(self) -> Path:
-        """The file of predictions."""
-        return self.folder / "predictions.jsonl"
-
-    @property
-    def finished(self) -> bool:
-        """Whether all stages are done."""
-        return "finished" in self.manifest
-
-    def execute(self, until: str = "report", engine: str | None = None) -> None:
+    def execute(
+        self,
+        until: str = "report",
+        engine: str | None = None,
+        *,
+        again: bool = False,
+        give_up: bool = False,
+        gpu_price: float | None = None,
+        **engine_options: Any,
+    ) -> None:
         """Carry out the stages that are not done, up to `until`.
 
         Parameters
@@ -160,6 +57,14 @@ class Run:
             The last stage: one of `STAGES`.
         engine : str, optional
             Have the requests answered by this engine instead of the manifest's.
+        again : bool
+            Ask once more what has an error for an answer.
+        give_up : bool
+            Record an error for what has no answer: its best candidate will stand.
+        gpu_price : float, optional
+            Dollars an hour of the machine that answers.
+        **engine_options
+            Options of the engine to change.
 
         Raises
         ------
@@ -169,71 +74,120 @@ class Run:
         check_stage(until)
         if "runs" in self.manifest:
             return  # an ensemble: made whole, or not at all
-        with self._locked():
-            self.manifest = read_json(self.folder / "manifest.json")
-            if engine is not None:
-                self._change_engine(engine)
+        with self.locked():
+            mine = self.manifest
+            self.manifest = {**read_json(self.folder / "manifest.json"), "gpu_price": mine["gpu_price"]}
+            self.manifest["engine_options"] = mine["engine_options"]
+            if engine is not None or engine_options:
+                self._change_engine(engine or self.manifest["engine"], engine_options)
+            if gpu_price is not None:
+                self.record(gpu_price=gpu_price)
+            self.mend()
+            if again:
+                if self.manifest["engine"] == IMPORTED:
+                    raise ShelfmarkError(
+                        f"{self.folder}: its answers came in files; classify export {self.folder} writes what failed"
+                    )
+                self.forget(STAGES[1:])
+            if give_up:
+                questions.give_up(self)
+                self.forget(STAGES[1:])
             try:
-                self._carry_out(until)
+                self._carry_out(until, again)
             except ShelfmarkError:
-                if self._fresh and not self.manifest["stages"]:  # nothing is done: leave no half-made run behind
+                if self._fresh and not self.has_work():  # nothing is done: leave no half-made run behind
                     self._discard()
                 raise
             if until == STAGES[-1] and not self.finished:
-                self._record(finished=_now())
+                self.record(finished=now())
 
-    def _carry_out(self, until: str) -> None:
+    def _carry_out(self, until: str, again: bool) -> None:
         asks = hasattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "requests")
         stages = STAGES if asks else ("predictions", "report")
+        options = self.manifest["options"]
+        none_votes = not any(options.get("compare_top_k") or [options.get("top_k", 1)])
+        none_votes = none_votes and "tree" not in options["candidates_from"]
+        if none_votes and self.manifest["engine"] == NO_LLM and until != STAGES[0]:
+            raise ShelfmarkError(
+                "--top-k 0 leaves no neighbours to vote; use an engine that is a language model "
+                "(vllm, server, transformers), or --candidates-from tree"
+            )
         work: dict[str, Callable[[], int]] = {
-            "requests": self._write_requests,
-            "completions": self._collect_completions,
+            "requests": lambda: self._write_requests(until),
+            "completions": lambda: self._collect_completions(again),
             "predictions": self._snap_answers if asks else self._predict_directly,
             "report": self._write_metrics,
         }
+        if asks and until != STAGES[0] and not self._has(STAGES[1]) and self.manifest["engine"] != IMPORTED:
+            check_engine(self.manifest["engine"])
         for name in STAGES[: STAGES.index(until) + 1]:
             if name in stages and not self._has(name):
-                self._forget(stages[stages.index(name) :])
+                self.forget(stages[stages.index(name) :])
                 if name == stages[0]:
                     self._model = self._fitted()
                     # Not by the fit: a run of a model that was there, or one that was killed, has it as well.
                     report = getattr(self._model.strategy, "report", {}).get(self.manifest["options"]["policy"])
                     if report:
-                        self._record(calibration=report)
+                        self.record(calibration=report)
                     self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
                 self._timed(name, work[name])
 
     def finish(self) -> None:
         """Score the predictions of an ensemble, which are made in one go, and mark the run as finished."""
         self._timed("report", self._write_metrics)
-        self._record(finished=_now())
+        self.record(finished=now())
 
     # The stages.
 
-    def _write_requests(self) -> int:
-        ask = self._model.strategy.requests
-        return self._write_blocks("requests.jsonl", lambda block: [request.to_dict() for request in ask(block)])
+    def _write_requests(self, until: str) -> int:
+        strategy: Any = self._model.strategy
+        options = self.manifest["options"]
+        if options.get("compare_top_k"):
+            if "top_k" not in self.manifest:
+                self.record(top_k=questions.compare(self, strategy, with_engine=until != STAGES[0]))
+            strategy = strategy.with_top_k(self.manifest["top_k"]["chosen"])
+        if options.get("calibrate") and (self.manifest["engine"] != NO_LLM or until == STAGES[0]):
+            questions.hold_out(self, strategy)
+        rows = self._write_blocks(
+            "requests.jsonl", lambda block: [request.to_dict() for request in strategy.requests(block)]
+        )
+        if options.get("llm_below"):
+            settled = sum(not line["messages"] for line in read_lines(self.folder / "requests.jsonl"))
+            self.record(settled={"rows": settled, **strategy.settled_report()})
+        return rows
 
-    def _collect_completions(self) -> int:
-        engine = find("engine", ENGINES, self.manifest["engine"])()
-        self._record(deterministic=engine.deterministic)
-        requests = self.folder / "requests.jsonl"
-        file = self.folder / "completions.jsonl"
-        with GrowingLines(file) as lines, self.progress("answer", self.manifest["rows"]) as advance:
-            answered = {line["id"] for line in read_lines(file)}
-            advance(len(answered))
-            waiting = (Request.from_dict(line) for line in read_lines(requests) if line["id"] not in answered)
-            held: list[dict[str, Any]] = []
-            last = time.monotonic()
-            for completion in engine.complete(waiting):
-                held.append(completion.to_dict())
-                if time.monotonic() - last > FLUSH_SECONDS or len(held) == BLOCK_ROWS:
-                    lines.append(held)
-                    advance(len(held))
-                    held, last = [], time.monotonic()
-            lines.append(held)
-            advance(len(held))
-            return lines.lines
+    def _collect_completions(self, again: bool) -> int:
+        files = ["requests.jsonl"]
+        if self.manifest["engine"] not in (NO_LLM, IMPORTED):
+            self._hold_out_late()
+        if self.manifest["engine"] != NO_LLM and (self.folder / HELD_OUT).is_file():
+            files.insert(0, HELD_OUT)
+        if self.manifest["engine"] == IMPORTED:
+            missing = sum(1 for _ in unanswered(self.folder, [self.folder / name for name in files]))
+            if missing:
+                raise ShelfmarkError(
+                    f"{self.folder}: {missing} requests have no answer yet; classify export {self.folder} writes them "
+                    f"to a file, classify resume {self.folder} --engine ENGINE has them answered"
+                )
+            self.record(asking={**self.manifest.get("asking", {}), **tally(self.folder)})
+        else:
+            questions.ask_engine(self, files, again)
+        return int(self.manifest["asking"]["answers"] + self.manifest["asking"]["errors"])
+
+    def _hold_out_late(self) -> None:
+        """Write requests about held-out rows where those about products were written for no model."""
+        options = self.manifest["options"]
+        if not options.get("calibrate") or (self.folder / HELD_OUT).is_file():
+            return
+        if not (Path(self.manifest["model"] or self.folder / "model") / "model.json").is_file():
+            raise ShelfmarkError(
+                f"{self.folder}: its requests were written for no LLM, and the model is not here to write those about "
+                "held-out rows; resume it where it was made, or begin again with --until requests or --calibrate 0"
+            )
+        strategy: Any = self._fitted().strategy
+        if options.get("compare_top_k"):
+            strategy = strategy.with_top_k(self.manifest["top_k"]["chosen"])
+        questions.hold_out(self, strategy)
 
     def _predict_directly(self) -> int:
         columns = self.schema.id, self.schema.levels
@@ -244,10 +198,13 @@ class Run:
 
     def _snap_answers(self) -> int:
         columns = self.schema.id, self.schema.levels
-        reader = AnswerReader(self.taxonomy(), self.manifest["options"]["policy"])
+        reader = AnswerReader(
+            self.taxonomy(),
+            self.manifest["options"]["policy"],
+            None if self.manifest["engine"] == NO_LLM else questions.learn(self),
+        )
         requests = (Request.from_dict(line) for line in read_lines(self.folder / "requests.jsonl"))
-        lines = read_lines(self.folder / "completions.jsonl")
-        completions = {line["id"]: Completion.from_dict(line) for line in lines}
+        completions = read_answers(self.folder)
         rows = 0
         with GrowingLines(self._partial("predictions.jsonl"), keep=0) as out, self._bar("snap") as advance:
             for block in self._blocks():
@@ -261,6 +218,8 @@ class Run:
                 rows += len(block)
                 advance(len(block))
         self._partial("predictions.jsonl").replace(self.predictions)
+        if self.manifest["engine"] != NO_LLM:
+            self.record(reading={"outside": reader.outside, "overruled": reader.overruled})
         return rows
 
     def _write_metrics(self) -> int:
@@ -282,21 +241,6 @@ class Run:
         return rows
 
     # What the stages stand on.
-
-    def _has(self, stage: str) -> bool:
-        file = "metrics.json" if stage == "report" else f"{stage}.jsonl"
-        return stage in self.manifest["stages"] and (self.folder / file).is_file()
-
-    def _forget(self, stages: tuple[str, ...]) -> None:
-        """Do these stages again: someone deleted the file of the first, on which the others stand."""
-        done = {name: value for name, value in self.manifest["stages"].items() if name not in stages}
-        if done != self.manifest["stages"]:
-            self.manifest.pop("finished", None)
-            self._record(stages=done)
-
-    def taxonomy(self) -> Taxonomy:
-        """Return the valid label paths, as the model knew them."""
-        return Taxonomy.read(self.folder / "taxonomy.csv", self.schema)
 
     def _fitted(self) -> Model:
         name, options = self.manifest["strategy"], self.manifest["options"]
@@ -322,16 +266,10 @@ class Run:
         started = time.perf_counter()
         rows = work()
         seconds = round(time.perf_counter() - started, 3)
-        self._record(stages={**self.manifest["stages"], name: {"rows": rows, "seconds": seconds}})
+        self.record(stages={**self.manifest["stages"], name: {"rows": rows, "seconds": seconds}})
 
     def _blocks(self) -> Iterator[Products]:
         return stream_products(self.test, self.schema, chunk_rows=BLOCK_ROWS, limit=self.manifest["limit"])
-
-    def _partial(self, name: str) -> Path:
-        return self.folder / f"{name}.partial"
-
-    def _bar(self, what: str) -> Any:
-        return self.progress(what, self.manifest["rows"])
 
     def _write_blocks(self, name: str, work: Callable[[Products], list[dict[str, Any]]]) -> int:
         """Write a file block by block; one that a killed run left behind is carried on after its last whole block."""
@@ -347,54 +285,6 @@ class Run:
         partial.replace(self.folder / name)
         return rows
 
-    def _record(self, **values: Any) -> None:
-        self.manifest.update(values)
-        write_json(self.folder / "manifest.json", self.manifest)
-
-    def _change_engine(self, engine: str) -> None:
-        find("engine", ENGINES, engine)
-        recorded = count_lines(self.folder / "completions.jsonl")
-        if engine != self.manifest["engine"] and recorded:
-            raise ShelfmarkError(
-                f"{self.folder}: {recorded} answers of the engine {self.manifest['engine']} are recorded; "
-                "delete completions.jsonl to ask again, or start another run"
-            )
-        self._record(engine=engine)
-
-    def _require_same(self, wanted: dict[str, Any]) -> None:
-        for key, value in wanted.items():
-            here = self.manifest.get(key)
-            if here == value or key in ("train", "model"):  # those are compared by content, as inputs
-                continue
-            if isinstance(value, dict) and isinstance(here, dict):
-                key = min(name for name in value.keys() | here.keys() if value.get(name) != here.get(name))
-                here, value = here.get(key), wanted["options"].get(key, "other content")
-            raise ShelfmarkError(
-                f"{self.folder}: belongs to another job ({key} was {_shown(here)}, now {_shown(value)}); "
-                "choose another --run, or delete it"
-            )
-
-    def _require_unchanged(self, what: str, file: Path) -> None:
-        if file.is_file() and content_hash(file) != self.manifest["inputs"].get(what):
-            raise ShelfmarkError(f"{file}: it changed since this run was started; start another run")
-
-    def _discard(self) -> None:
-        # By another name first: a job that dies halfway through must not leave half a run.
-        old = temporary_name(self.folder.resolve())
-        self.folder.resolve().replace(old)
-        shutil.rmtree(old)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with open(self.folder / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ShelfmarkError(f"{self.folder}: another process is working on this run; wait for it") from None
-            for leftover in self.folder.glob(".*.tmp"):  # of a killed process: nobody else holds the lock
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            yield
-
 
 def check_stage(name: str) -> None:
     """Refuse what is not a stage.
@@ -406,24 +296,3 @@ def check_stage(name: str) -> None:
     """
     if name not in STAGES:
         raise ShelfmarkError(f"--until {name}: no such stage{nearest(name, STAGES)}; stages: {', '.join(STAGES)}")
-
-
-def _left_by_start(path: Path) -> bool:
-    """Tell whether a path is one that `Run.start` makes before the manifest: it may have been killed there."""
-    return path.name in (".lock", "inputs") or (path.name.startswith(".") and path.name.endswith(".tmp"))
-
-
-def _copy(source: Path, folder: Path) -> Path:
-    target = folder / source.name
-    with open(source, "rb") as content, atomic_write(folder / (source.name + ".copy"), binary=True) as out:
-        shutil.copyfileobj(content, out)
-    return (folder / (source.name + ".copy")).replace(target)
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -35,6 +35,7 @@ def run_table(run: Run) -> Table:
     if calibration:  # measured on rows held out inside training
         before, after = calibration["ece_before"], calibration["ece_after"]
         table.add_row("calibration error, held out", f"{before:.4f} before, {after:.4f} after")
+    _add_answers(table, manifest)
     if run.finished:
         metrics = read_json(run.folder / "metrics.json")
         for status in STATUSES:
@@ -47,6 +48,48 @@ def run_table(run: Run) -> Table:
     else:
         table.add_row("next", Text(f"classify resume {run.folder}"))
     return table
+
+
+def _add_answers(table: Table, manifest: dict[str, Any]) -> None:
+    """Say what was asked, what it took, and what held-out rows tell of it."""
+    compared = manifest.get("top_k") or {"compared": []}
+    for scores in compared["compared"]:
+        parts = [f"{name} {scores[name]:.3f}" for name in ("retriever", "answers", "joint") if name in scores]
+        chosen = " (chosen)" if scores["top_k"] == compared["chosen"] else ""
+        table.add_row(f"top-k {scores['top_k']}, held out{chosen}", ", ".join(parts))
+    settled, asking = manifest.get("settled"), manifest.get("asking")
+    if settled:
+        table.add_row("settled by tree", f"{settled['rows']:,} ({settled['rows'] / manifest['rows']:.1%})")
+        for name, where in (("accuracy_settled", "tree is sure"), ("accuracy_asked", "it is not")):
+            if settled.get(name) is not None:
+                table.add_row(f"  held out, where {where}", f"{settled[name]:.4f}")
+    if not asking or manifest["engine"] == "neighbours":
+        return
+    asked = asking["answers"] + asking["errors"]
+    table.add_row("answers", f"{asking['answers']:,}, {asking['errors']:,} errors")
+    tokens = asking["prompt_tokens"], asking["completion_tokens"]
+    seconds = asking.get("seconds") or 0.0
+    if seconds:
+        speed = f" ({tokens[0] / seconds:,.0f} and {tokens[1] / seconds:,.0f} a second)"
+        table.add_row("answering", f"{seconds:,.1f} s, {asked / seconds:,.1f} rows/s")
+    table.add_row("tokens read and written", f"{tokens[0]:,} and {tokens[1]:,}{speed if seconds else ''}")
+    if settled and asked:
+        saved = settled["rows"] * sum(tokens) / asked
+        table.add_row("tokens saved by tree", f"about {saved:,.0f} ({settled['rows'] / (settled['rows'] + asked):.1%})")
+    if asking["asked_again"]:
+        table.add_row("asked again", f"{asking['asked_again']:,} that were in flight when a process ended")
+    if "cost" in asking:
+        table.add_row("cost", f"${asking['cost']:,.4f} at ${manifest['gpu_price']:g} an hour")
+    reading, joint = manifest.get("reading"), manifest.get("joint")
+    if reading:
+        table.add_row("answers outside the candidates", f"{reading['outside']:,}")
+    if joint and joint["rows"]:
+        heard = "weighed with the retriever" if joint["used"] else "no better than the retriever, which stands"
+        table.add_row(f"held out: {joint['rows']:,} rows", heard)
+        for name in ("retriever", "answers", "joint"):
+            table.add_row(f"  {name}", f"{joint[name]:.4f}")
+        if reading:
+            table.add_row("answers overruled", f"{reading['overruled']:,}")
 
 
 def _add_scores(table: Table, scores: dict[str, Any]) -> None:

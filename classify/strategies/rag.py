@@ -3,67 +3,33 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json, write_json
-from catalog.messages import Request, request_id
+from catalog.messages import LabelPath, Request, request_id
 from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
 from classify.progress import Progress
-from classify.strategies.base import Options
-from rag.encoders import check_name, make_encoder
+from classify.sources import TREE_PATHS, Found, Ranked, Sources, load_tree, ranked
+from classify.strategies.rag_options import RagOptions
+from rag.crossencoder import Reranker
+from rag.encoders import make_encoder
 from rag.index import Index
 from rag.prompts import Prompt
-from rag.retrieve import FOUND, Filter, Neighbours, shortlist
-from rag.vote import RetrievalOptions, Vote
+from rag.retrieve import FOUND
+from rag.tokens import token_counter
+from rag.vote import Vote, held_out_rows
+from student.tree import TreeClassifier
 
-PREFER_UP_TO = 50_000  # training rows; above, searching all of them for each product takes too long
-
-
-class RagOptions(Options):
-    """What a user chooses of ``rag``.
-
-    Attributes
-    ----------
-    encoder : str
-        The encoder's name (`rag.encoders.make_encoder`); fixed when the model is fitted.
-    top_k : int
-        Neighbours that vote and stand in the prompt.
-    filter : {'auto', 'retailer', 'prefer', 'none'}
-        Which products are searched: those of the product's retailer; all, with a preference for its retailer that is
-        tuned on training rows; or all alike. ``auto`` is ``prefer``, which is more accurate, up to 50,000 training
-        rows, and ``retailer``, which is faster by the number of retailers, above.
-    price_band : float or None
-        Only products within this factor of the price, where there are enough; by default price is a soft weight.
-    candidates : int
-        The most candidates in a request.
-    """
-
-    encoder: str = "ngram"
-    top_k: int = Field(default=5, ge=1, le=100)
-    filter: Literal["auto", "retailer", "prefer", "none"] = "auto"
-    price_band: float | None = Field(default=None, gt=1, allow_inf_nan=False)
-    candidates: int = Field(default=20, ge=1, le=200)
-
-    @field_validator("encoder")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        check_name(name)
-        return name
-
-    def retrieval(self, index: Index) -> RetrievalOptions:
-        """Return the part that the vote is tuned for, with ``auto`` decided."""
-        if self.filter != "auto":
-            chosen: Filter = self.filter
-        else:
-            chosen = "prefer" if len(index) <= PREFER_UP_TO else "retailer"
-        return RetrievalOptions(self.top_k, chosen, self.price_band, self.policy)
+ANSWER_TOKENS = 128
+_NUMBERS = re.compile(r"\S*\d\S*|(?<!\S)\w(?!\S)")
 
 
 class RagStrategy:
@@ -72,74 +38,113 @@ class RagStrategy:
     name = "rag"
     options_class = RagOptions
 
-    def __init__(self, index: Index, vote: Vote, options: RagOptions, *, seed: int) -> None:
-        self.index, self.vote, self.options = index, vote, options
-        self.schema, self.taxonomy, self.seed = index.schema, index.taxonomy, seed
-        self._prompt = Prompt(index.schema)
+    def __init__(self, sources: Sources, options: RagOptions, *, seed: int) -> None:
+        index = sources.index
+        self.sources, self.index, self.vote = sources, index, sources.vote
+        self.options, self.schema, self.seed = options, index.schema, seed
+        self.taxonomy = index.taxonomy
+        self.prompt = Prompt(
+            index.schema, options.prompt, by_level=options.ask_by == "level", zero_shot=not options.sources
+        )
+        self._count = token_counter(options.tokenizer)
 
     @classmethod
     def fit(cls, train: Products, schema: Schema, options: RagOptions, *, seed: int, progress: Progress) -> RagStrategy:
-        """Index the products and tune the vote on some of them."""
+        """Index the products and tune the vote on some of them; fit `tree` where it is wanted."""
         encoder = make_encoder(options.encoder)
         with progress("index", len(train)) as advance:
-            index = Index.build(train, schema, encoder, advance)
-        return cls(index, Vote.fit(index, options.retrieval(index), seed=seed), options, seed=seed)
+            index = Index.build(_cleaned(train, options), schema, encoder, advance)
+        tree, held = None, None
+        if options.needs_tree:
+            tree, held = _fit_tree(index, options, seed, progress)
+        vote = Vote.fit(index, options.retrieval(len(index)), seed=seed)
+        return cls(_sources(index, vote, options, tree, held, seed), options, seed=seed)
 
     def save(self, folder: Path) -> None:
-        """Write the index and the vote."""
+        """Write the index, the vote and `tree`."""
         self.index.save(folder)
-        write_json(folder / "vote.json", self.vote.to_dict())
+        write_json(folder / "vote.json", {**self.vote.to_dict(), "clean_text": self.options.clean_text})
+        self.sources.save(folder)
 
     @classmethod
     def load(cls, folder: Path, schema: Schema, options: RagOptions, *, seed: int) -> RagStrategy:
-        """Read the index; tune the vote anew where it was tuned for other options."""
+        """Read the index; tune the vote anew where it was tuned for other options.
+
+        Raises
+        ------
+        ShelfmarkError
+            When an option is wanted that is fixed by the fit.
+        """
         index = Index.load(folder, schema)
         if options.encoder != index.encoder.name and make_encoder(options.encoder).name != index.encoder.name:
             raise ShelfmarkError(
                 f"--encoder {options.encoder}: this model was fitted with {index.encoder.name}; fit another one"
             )
-        vote = Vote.from_dict(read_json(folder / "vote.json"))
-        if vote.options != options.retrieval(index):
-            vote = Vote.fit(index, options.retrieval(index), seed=seed)
-        return cls(index, vote, options, seed=seed)
+        facts = read_json(folder / "vote.json")
+        if facts["clean_text"] != options.clean_text:
+            raise ShelfmarkError("--clean-text: this model was fitted otherwise; fit another one")
+        vote = Vote.from_dict(facts)
+        tree, held, choice = None, None, None
+        if options.needs_tree:
+            tree, held, choice = load_tree(folder, options.policy)
+        wanted = options.retrieval(len(index))
+        if vote.options != wanted:
+            vote, choice = Vote.fit(index, wanted, seed=seed), None
+        return cls(_sources(index, vote, options, tree, held, seed, choice), options, seed=seed)
 
-    def _retrieve(self, products: Products) -> Neighbours:
-        vectors = self.index.encoder.encode(products.texts)
-        options = self.vote.options
-        found = shortlist(
-            self.index,
-            vectors,
-            products,
-            filter_by=options.filter_by,
-            enough=options.top_k,
-            price_band=options.price_band,
+    def with_top_k(self, top_k: int) -> Self:
+        """Return the same strategy with another number of neighbours."""
+        options = self.options.model_copy(update={"top_k": top_k})
+        mine = self.sources
+        vote = Vote.fit(self.index, options.retrieval(len(self.index)), seed=self.seed)
+        return type(self)(
+            _sources(self.index, vote, options, mine.tree, mine.held_out, self.seed), options, seed=self.seed
         )
-        return self.vote.neighbours(self.index, found, products.prices)
 
     def requests(self, products: Products) -> list[Request]:
-        """Retrieve neighbours and write one request for each product."""
-        near = self._retrieve(products)
-        chosen = self.vote.candidates(self.index, near, self.options.candidates)
-        requests = []
-        for query, (paths, scores) in enumerate(chosen):
-            neighbours = [
-                {
-                    **_shown(self.index.products, row),
-                    "label": SEPARATOR.join(self.index.labels[row]),
-                    "found": FOUND[how],
-                }
-                for row, how in zip(near.rows[query].tolist(), near.found[query].tolist(), strict=True)
-                if row >= 0
-            ]
-            labels = [SEPARATOR.join(path) for path in paths]
-            messages = self._prompt.messages(_shown(products, query), neighbours, labels)
-            name = request_id(products.ids[query], [messages, labels])
-            requests.append(Request(name, messages, paths, scores))
-        return requests
+        """Retrieve neighbours and write one request for each product, in order.
+
+        One without messages asks nothing: `tree` is sure, and its first candidate is the answer.
+        """
+        products = _cleaned(products, self.options)
+        found = self.sources.find(products)
+        return [self._request(products, row, found, products.ids[row]) for row in range(len(products))]
+
+    def held_out_requests(self, count: int) -> list[tuple[Request, LabelPath]]:
+        """Return requests for training rows, written as if the rows were new, and their labels.
+
+        Rows that would not be asked about, because `tree` is sure of them, are not among them.
+        """
+        rows = self.sources.held_rows()
+        if self.options.llm_below > 0:
+            assert self.sources.held_out is not None
+            told = self.sources.held_out
+            rows = rows[[at for at in range(len(rows)) if not self._is_sure(told[at])]]
+        rows = rows[:count]
+        if not len(rows):
+            return []
+        products, found = self.index.products.take(rows), self.sources.as_if_new(rows)
+        requests = [self._request(products, at, found, f"held-{row}") for at, row in enumerate(rows.tolist())]
+        return list(zip(requests, products.require_labels(), strict=True))
+
+    def settled_report(self) -> dict[str, Any]:
+        """Tell, on held-out rows, what share `tree` is sure of, and how often it is right there and elsewhere."""
+        told = self.sources.held_out
+        if not self.options.llm_below or told is None:
+            return {}
+        labels = [self.index.labels[row] for row in self.sources.held_rows().tolist()]
+        sure = np.array([self._is_sure(row) for row in told])
+        right = np.array([row[0][0] == label for row, label in zip(told, labels, strict=True)])
+        return {
+            "held_out_rows": len(told),
+            "settled": round(float(sure.mean()), 6),
+            "accuracy_settled": round(float(right[sure].mean()), 6) if sure.any() else None,
+            "accuracy_asked": round(float(right[~sure].mean()), 6) if not sure.all() else None,
+        }
 
     def neighbours(self, products: Products) -> pd.DataFrame:
         """Return each product's neighbours: its id, the neighbour's text, label, similarity, and how it was found."""
-        near = self._retrieve(products)
+        near = self.sources.find(_cleaned(products, self.options)).near
         query, at = np.nonzero(near.rows >= 0)
         rows = near.rows[query, at]
         return pd.DataFrame(
@@ -153,8 +158,97 @@ class RagStrategy:
             }
         )
 
+    def _is_sure(self, told: Ranked) -> bool:
+        return told[1][0] >= self.options.llm_below
 
-def _shown(products: Products, row: int) -> dict[str, Any]:
-    price = float(products.prices[row])
-    shown = None if math.isnan(price) else price
-    return {"text": products.texts[row], "retailer": products.retailers[row], "price": shown}
+    def _request(self, products: Products, row: int, found: Found, name: int | str) -> Request:
+        paths, scores = found.candidates[row]
+        if self.options.llm_below and found.told is not None and self._is_sure(found.told[row]):
+            best, chances = found.told[row]
+            label = SEPARATOR.join(best[0])
+            return Request(request_id(name, [[], [label]]), [], best[:1], chances[:1], ANSWER_TOKENS)
+        labels = [SEPARATOR.join(path) for path in paths]
+        limit = self.options.max_prompt_tokens
+        if self.options.ask_by == "level":
+            limit -= min(self._level_tokens(paths), limit // 2)
+        question = self.prompt.within(
+            self._shown(products, row),
+            self._neighbours_of(row, found) if self.options.top_k else [],
+            labels,
+            count=self._count,
+            limit=limit,
+        )
+        kept = question.candidates
+        return Request(
+            request_id(name, [question.messages, labels[:kept]]),
+            question.messages,
+            paths[:kept],
+            scores[:kept],
+            ANSWER_TOKENS,
+        )
+
+    def _level_tokens(self, paths: list[LabelPath]) -> int:
+        """Return how many tokens the questions for all levels may take, with the answers on the way."""
+        total = 0
+        for level, values in zip(self.schema.levels, zip(*paths, strict=True), strict=False):
+            choices = list(dict.fromkeys(values))
+            answer = max(choices, key=len)
+            turns = [
+                {"role": "user", "content": self.prompt.level(level, choices)},
+                {"role": "assistant", "content": answer},
+            ]
+            total += self._count(turns) if len(choices) > 1 else 0
+        return total
+
+    def _shown(self, products: Products, row: int) -> dict[str, Any]:
+        price = float(products.prices[row])
+        hidden = math.isnan(price) or self.options.ignore_price
+        return {"text": products.texts[row], "retailer": products.retailers[row], "price": None if hidden else price}
+
+    def _neighbours_of(self, row: int, found: Found) -> list[dict[str, Any]]:
+        near: NDArray[np.int64] = found.near.rows[row]
+        return [
+            {
+                **self._shown(self.index.products, at),
+                "label": SEPARATOR.join(self.index.labels[at]),
+                "found": FOUND[how],
+            }
+            for at, how in zip(near.tolist(), found.near.found[row].tolist(), strict=True)
+            if at >= 0
+        ]
+
+
+def _fit_tree(index: Index, options: RagOptions, seed: int, progress: Progress) -> tuple[TreeClassifier, list[Ranked]]:
+    """Fit `tree` on the rows of the index; return it, and what held-out rows are told as if they were new to it."""
+    from classify.strategies.tree import fit_with_bar
+
+    tree = fit_with_bar(index.products, index.schema, seed=seed, progress=progress)
+    rows, told = tree.as_if_new(top_n=TREE_PATHS, policy=options.policy)
+    place = {row: at for at, row in enumerate(rows.tolist())}
+    said = ranked(told.paths, told.probabilities)
+    return tree, [said[place[row]] for row in held_out_rows(len(index), seed).tolist()]
+
+
+def _sources(
+    index: Index,
+    vote: Vote,
+    options: RagOptions,
+    tree: TreeClassifier | None,
+    held: list[Ranked] | None,
+    seed: int,
+    choice: Any = None,
+) -> Sources:
+    reranker = Reranker(options.rerank) if options.rerank else None
+    names = options.sources
+    return Sources(
+        index, vote, names, options.candidates, tree=tree, held_out=held, reranker=reranker, choice=choice, seed=seed
+    )
+
+
+def _cleaned(products: Products, options: RagOptions) -> Products:
+    if not options.clean_text:
+        return products
+    columns = {
+        name: [" ".join(_NUMBERS.sub(" ", cell).split()) for cell in cells] for name, cells in products.columns.items()
+    }
+    return Products(products.ids, columns, products.retailers, products.prices, products.labels)

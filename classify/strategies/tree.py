@@ -17,6 +17,7 @@ from classify.progress import Progress
 from classify.strategies.base import Options
 from rag.encoders import check_name
 from student.candidates import MOST
+from student.encoding import NO_SENTENCES
 from student.tree import DEFAULT_POLICY, TreeClassifier
 
 
@@ -38,7 +39,7 @@ class TreeOptions(Options):
     """
 
     policy: Policy = DEFAULT_POLICY
-    encoder: str = "ngram"
+    encoder: str = NO_SENTENCES
     top_n: int = Field(default=1, ge=1, le=MOST)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
 
@@ -64,19 +65,7 @@ class TreeStrategy:
         cls, train: Products, schema: Schema, options: TreeOptions, *, seed: int, progress: Progress
     ) -> TreeStrategy:
         """Fit the classifier."""
-        done = 0
-        with progress("fit", len(train)) as advance:
-
-            def tell(share: float, what: str) -> None:
-                nonlocal done
-                del what
-                step = max(int(share * len(train)) - done, 0)
-                done += step
-                advance(step)
-
-            return cls(
-                TreeClassifier.fit(train, schema, sentences=options.encoder, seed=seed, progress=tell), schema, options
-            )
+        return cls(fit_with_bar(train, schema, options.encoder, seed=seed, progress=progress), schema, options)
 
     def save(self, folder: Path) -> None:
         """Write the classifier."""
@@ -114,3 +103,20 @@ class TreeStrategy:
             confidence = float(found.probabilities[row][0])
             predictions.append(Prediction(name, path, confidence, status, tuple(chances.tolist()), top))
         return predictions
+
+
+def fit_with_bar(
+    train: Products, schema: Schema, sentences: str = NO_SENTENCES, *, seed: int, progress: Progress
+) -> TreeClassifier:
+    """Fit the classifier and show how far it is."""
+    done = 0
+    with progress("fit tree", len(train)) as advance:
+
+        def tell(share: float, what: str) -> None:
+            nonlocal done
+            del what
+            step = max(int(share * len(train)) - done, 0)
+            done += step
+            advance(step)
+
+        return TreeClassifier.fit(train, schema, sentences=sentences, seed=seed, progress=tell)

@@ -7,6 +7,7 @@ from catalog.messages import Completion, Request
 from catalog.products import Products
 from catalog.taxonomy import Taxonomy
 from classify.answers import AnswerReader
+from classify.engines.base import EngineOptions
 from classify.engines.neighbours import NeighboursEngine
 
 LEVELS = ("supergroup", "group", "module", "brand")
@@ -29,7 +30,7 @@ def read(*pairs: tuple[Request, Completion | None], policy: str = "path"):
 
 
 def asked(name: str = "0-a", candidates=(CIDER, LAGER), scores=(0.7, 0.2)) -> Request:
-    return Request(name, [], list(candidates), list(scores))
+    return Request(name, [{"role": "user", "content": "?"}], list(candidates), list(scores))
 
 
 def test_the_engine_s_choice_has_the_engine_s_probability() -> None:
@@ -88,7 +89,7 @@ def test_rows_keep_their_order_whatever_order_answers_come_in() -> None:
 
 def test_the_neighbours_engine_takes_the_first_candidate() -> None:
     requests = [asked(), asked("1-b", (), ()), asked("2-c", (MILK,), (0.0,))]
-    done = list(NeighboursEngine().complete(requests))
+    done = list(NeighboursEngine(EngineOptions()).complete(requests))
     assert [answer.id for answer in done] == ["0-a", "1-b", "2-c"]
     assert done[0].text == "drink__beer__cider__bulmers"
     assert done[0].logprobs == pytest.approx([math.log(0.7), math.log(0.2)], abs=1e-6)

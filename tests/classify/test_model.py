@@ -233,7 +233,7 @@ def test_a_save_that_fails_leaves_the_old_model(model: Path, tmp_path, monkeypat
     ("options", "message"),
     [
         ({"topk": 3}, r"--topk is not an option of rag \(did you mean '--top-k'\?\)"),
-        ({"top_k": 0}, "--top-k 0: "),
+        ({"top_k": -1}, "--top-k -1: "),
         ({"top_k": "many"}, "--top-k many: "),
         ({"filter": "retailr"}, r"--filter retailr: unknown \(did you mean 'retailer'\?\)"),
         ({"policy": "paths"}, r"--policy paths: unknown \(did you mean 'path'\?\); there are: path, brand-free"),

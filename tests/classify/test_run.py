@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import classify.asking
+import classify.registry
 import classify.run
 from catalog.errors import ShelfmarkError
 from catalog.messages import STATUSES, Completion
@@ -364,7 +366,7 @@ def use_engine(monkeypatch: pytest.MonkeyPatch, engine: type) -> None:
     def found(kind: str, registry: dict[str, str], name: str) -> object:
         return engine if kind == "engine" else FIND(kind, registry, name)
 
-    monkeypatch.setattr(classify.run, "find", found)
+    monkeypatch.setattr(classify.registry, "find", found)
 
 
 class Dear(NeighboursEngine):
@@ -383,7 +385,7 @@ class Dear(NeighboursEngine):
 
 def test_no_recorded_answer_is_asked_again(job, tmp_path, lines, monkeypatch: pytest.MonkeyPatch) -> None:
     use_engine(monkeypatch, Dear)
-    monkeypatch.setattr(classify.run, "BLOCK_ROWS", 10)
+    monkeypatch.setattr(classify.asking, "FLUSH_ROWS", 10)
     Dear.asked, Dear.die_after = [], 25
     run = Run.start(tmp_path / "run", job())
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,151 @@
+"""Asking: every request that has no answer yet goes to the engine, and what comes back is on disk at once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import ShelfmarkError
+from catalog.messages import Completion, Request
+from classify.engines.base import Engine
+from classify.lines import GrowingLines, read_lines
+from classify.progress import Progress
+
+ANSWERS = "completions.jsonl"
+ASKED = "asked.jsonl"
+"""Ids, each written before its request is sent: what has no answer was in flight when a process died."""
+FLUSH_ROWS = 2048
+NOTE_SECONDS = 10.0
+
+
+def read_requests(files: Iterable[Path]) -> Iterator[Request]:
+    """Yield the requests of several files that ask something."""
+    for file in files:
+        for line in read_lines(file):
+            if line["messages"]:
+                yield Request.from_dict(line)
+
+
+def read_answers(folder: Path) -> dict[str, Completion]:
+    """Return what is recorded, by request id: the last answer of each, an answer before an error."""
+    found: dict[str, Completion] = {}
+    for line in read_lines(folder / ANSWERS):
+        if "error" not in line or line["id"] not in found:
+            found[line["id"]] = Completion.from_dict(line)
+    return found
+
+
+def answered(folder: Path, *, again: bool = False) -> set[str]:
+    """Return the ids of requests that have an answer; with `again` an error is none."""
+    path = folder / ANSWERS
+    return {line["id"] for line in read_lines(path) if not (again and "error" in line)} if path.exists() else set()
+
+
+def unanswered(folder: Path, files: Iterable[Path], *, again: bool = False) -> Iterator[Request]:
+    """Yield the requests that have no answer; with `again` also those that have an error for one."""
+    done = answered(folder, again=again)
+    return (request for request in read_requests(files) if request.id not in done)
+
+
+def ask(
+    folder: Path,
+    engine: Engine,
+    files: list[Path],
+    *,
+    progress: Progress,
+    note: Callable[[], None] = lambda: None,
+    again: bool = False,
+) -> None:
+    """Have an engine answer all requests of some files that have no answer yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run: `ANSWERS` and `ASKED` in it grow.
+    engine : Engine
+        Answers.
+    files : list of Path
+        Of requests.
+    progress : Progress
+        Opens a progress bar.
+    note : callable
+        Called every ten seconds or so.
+    again : bool
+        Also ask what has an error for an answer.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a file is damaged or the engine is of no use; what was answered is kept.
+    """
+    fresh = not (folder / ANSWERS).exists()
+    # Without answers nothing is known of what was asked before: someone took them away.
+    with GrowingLines(folder / ANSWERS) as lines, _asked(folder, engine, keep=0 if fresh else None) as asked:
+        done = answered(folder, again=again)
+        ids = [request.id for request in read_requests(files)]
+        missing = sum(name not in done for name in ids)
+
+        def sent() -> Iterator[Request]:
+            for request in read_requests(files):
+                if request.id not in done:
+                    if asked is not None:
+                        asked.append([request.id])
+                    yield request
+
+        # An answer that costs is written the moment it is there: the next may be long in coming.
+        rows = FLUSH_ROWS if engine.deterministic else 1
+        held: list[dict[str, Any]] = []
+        count, noted = 0, time.monotonic()
+
+        def write() -> None:
+            nonlocal count
+            lines.append(held)
+            advance(len(held))
+            count += len(held)
+            held.clear()
+
+        with progress("answer", len(ids)) as advance, closing(_closable(engine.complete(sent()))) as completions:
+            advance(len(ids) - missing)
+            try:
+                for completion in completions:
+                    held.append(completion.to_dict())
+                    if len(held) >= rows:
+                        write()
+                    if time.monotonic() - noted > NOTE_SECONDS:
+                        note()
+                        noted = time.monotonic()
+            finally:
+                write()
+        if count < missing:
+            raise ShelfmarkError(
+                f"{folder}: {missing - count} of {missing} requests got no answer; resume to ask them again"
+            )
+
+
+def _asked(folder: Path, engine: Engine, keep: int | None) -> AbstractContextManager[GrowingLines | None]:
+    """Open the list of what is asked; there is none for what costs nothing to ask again."""
+    return nullcontext() if engine.deterministic else GrowingLines(folder / ASKED, keep=keep)
+
+
+def _closable(completions: Iterator[Completion]) -> Generator[Completion]:
+    """Give an engine's answers as a generator: to close it ends the engine's work, whatever kind of iterator it is."""
+    yield from completions
+
+
+def tally(folder: Path) -> dict[str, Any]:
+    """Count what is recorded: answers, errors, tokens, and requests that were in flight when a process ended."""
+    counts = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0}
+    errors: dict[str, bool] = {}
+    lost = Counter(read_lines(folder / ASKED) if (folder / ASKED).exists() else ())
+    for line in read_lines(folder / ANSWERS):
+        lost[line["id"]] -= 1
+        errors[line["id"]] = "error" in line and errors.get(line["id"], True)
+        counts["prompt_tokens"] += line["prompt_tokens"]
+        counts["completion_tokens"] += line["completion_tokens"]
+    counts["errors"] = sum(errors.values())
+    counts["answers"] = len(errors) - counts["errors"]
+    return {**counts, "asked_again": sum(times for times in lost.values() if times > 0)}

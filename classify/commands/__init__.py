@@ -1,0 +1,1 @@
+"""The commands: each function reads options, calls one function, prints."""

@@ -1,0 +1,57 @@
+"""The application that commands belong to, how they carry out a run, and how they print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from catalog.errors import ShelfmarkError
+
+if TYPE_CHECKING:
+    from classify.run import Run
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Put products on the right shelf: short noisy product text in, one valid label path out.",
+)
+
+
+def show(table: Any) -> None:
+    """Print a table."""
+    from rich.console import Console
+
+    # Where nobody watches (a file, a pipe) a table is not cut to a terminal's width.
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+
+
+def execute(folder: Path, begin: Callable[[], Run], **how: Any) -> None:
+    """Begin a run or open one, carry it out, print what came of it; where it stops, say how to carry on.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a file cannot be written, or the job cannot be done.
+    """
+    from classify.tables import run_table
+
+    def hint() -> str:
+        begun = (folder / "manifest.json").is_file()
+        return f"carry on with: classify resume {folder}" if begun else "nothing was begun; give the command again"
+
+    try:
+        run = begin()
+        run.execute(**how)
+    except KeyboardInterrupt:
+        typer.echo(f"classify: stopped; {hint()}", err=True)
+        raise
+    except OSError as error:  # a full disk, most likely
+        what = f"{error.filename or folder}: {error.strerror or error}"
+        raise ShelfmarkError(f"{what}; when that is mended, {hint()}") from None
+    show(run_table(run))

@@ -1,0 +1,198 @@
+"""Commands that begin a job: classify and fit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catalog.errors import ShelfmarkError
+from classify.commands import options as o
+from classify.commands.app import app, execute
+
+
+@app.callback(invoke_without_command=True)
+def classify(
+    context: typer.Context,
+    strategy: o.StrategyOption = None,
+    preset: o.PresetOption = None,
+    train: o.TrainOption = None,
+    model: Annotated[Path | None, typer.Option(help="A model that classify fit wrote, in place of --train.")] = None,
+    test: Annotated[Path | None, typer.Option(help="The products to classify; labels are not needed.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The run directory (default runs/STRATEGY-TIME).")] = None,
+    until: o.UntilOption = "report",
+    limit: Annotated[int | None, typer.Option(min=1, help="Classify the first so many rows alone.")] = None,
+    schema: o.SchemaOption = "indoml",
+    seed: o.SeedOption = 0,
+    policy: o.PolicyOption = None,
+    top_n: o.TopNOption = None,
+    abstain_below: o.AbstainOption = None,
+    encoder: o.EncoderOption = None,
+    top_k: o.TopKOption = None,
+    filter: o.FilterOption = None,
+    price_band: o.BandOption = None,
+    ignore_price: o.IgnorePriceOption = None,
+    rerank: o.RerankOption = None,
+    clean_text: o.CleanOption = None,
+    candidates_from: o.SourcesOption = None,
+    candidates: o.CandidatesOption = None,
+    prompt: o.PromptOption = None,
+    max_prompt_tokens: o.PromptTokensOption = None,
+    tokenizer: o.TokenizerOption = None,
+    ask_by: o.AskByOption = None,
+    llm_below: o.BelowOption = None,
+    calibrate: o.CalibrateOption = None,
+    engine: o.EngineOption = None,
+    llm: o.LlmOption = None,
+    constrain: o.ConstrainOption = None,
+    temperature: o.TemperatureOption = None,
+    max_tokens: o.MaxTokensOption = None,
+    base_url: o.UrlOption = None,
+    concurrency: o.ConcurrencyOption = None,
+    timeout: o.TimeoutOption = None,
+    retries: o.RetriesOption = None,
+    batch_size: o.BatchOption = None,
+    tensor_parallel: o.ParallelOption = None,
+    quantization: o.QuantizationOption = None,
+    max_model_len: o.LengthOption = None,
+    gpu_memory: o.MemoryOption = None,
+    gpu_price: o.PriceOption = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Classify products: classify --strategy rag --train TRAIN --test TEST."""
+    if context.invoked_subcommand is not None:
+        return
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"shelfmark {installed('shelfmark')}")
+        return
+    if not train and model is None and test is None:
+        typer.echo(FIRST_STEPS)
+        return
+    if train and model is not None and llm is None and engine not in (None, "neighbours"):
+        llm, model = str(model), None  # with --train it can only be the LLM
+    if bool(train) == (model is not None) or test is None:
+        raise ShelfmarkError("give --test TEST and one of --train TRAIN and --model MODEL; see classify --help")
+    from catalog.schema import Schema, load_schema
+    from classify.job import Job
+    from classify.model import describe
+    from classify.presets import load_preset
+    from classify.progress import bar
+    from classify.registry import ENGINES, STRATEGIES, find
+    from classify.run import Run, check_stage
+    from classify.strategies.base import check_options
+
+    check_stage(until)
+    given = o.given(
+        policy=policy,
+        top_n=top_n,
+        abstain_below=abstain_below,
+        encoder=encoder,
+        top_k=top_k,
+        filter=filter,
+        price_band=price_band,
+        ignore_price=ignore_price,
+        rerank=rerank,
+        clean_text=clean_text,
+        candidates_from=candidates_from,
+        candidates=candidates,
+        prompt=prompt,
+        max_prompt_tokens=max_prompt_tokens,
+        tokenizer=tokenizer,
+        ask_by=ask_by,
+        llm_below=llm_below,
+        calibrate=calibrate,
+    )
+    asked = o.given(
+        llm=llm,
+        constrain=constrain,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        base_url=base_url,
+        concurrency=concurrency,
+        timeout=timeout,
+        retries=retries,
+        batch_size=batch_size,
+        tensor_parallel=tensor_parallel,
+        quantization=quantization,
+        max_model_len=max_model_len,
+        gpu_memory=gpu_memory,
+    )
+    if preset is not None:
+        named = load_preset(preset)
+        if strategy not in (None, named.strategy):
+            raise ShelfmarkError(f"--preset {preset}: its strategy is {named.strategy}, not {strategy}")
+        strategy, given = named.strategy, {**named.options, **given}
+        engine = engine or named.engine
+        known = find("engine", ENGINES, engine).options_class.model_fields  # another engine knows some of them
+        asked = {**{name: value for name, value in named.engine_options.items() if name in known}, **asked}
+    if model is not None:
+        about = describe(model, strategy)
+        strategy, seed = about["strategy"], about["seed"]
+        columns, given = Schema.from_dict(about["schema"]), {**about["options"], **given}
+    else:
+        strategy, columns = strategy or "rag", load_schema(schema)
+    chosen = find("strategy", STRATEGIES, strategy)
+    options = check_options(chosen.options_class, strategy, given).model_dump()
+    job = Job(strategy, engine or "", columns, options, seed, test, tuple(train or ()), model, limit, asked, gpu_price)
+    folder = run or Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    execute(folder, lambda: Run.start(folder, job, progress=bar), until=until)
+
+
+@app.command()
+def fit(
+    train: Annotated[list[Path], typer.Option(help="Labelled products; may be given more than once.")],
+    out: Annotated[Path, typer.Option(help="The folder to write the model to.")],
+    strategy: o.StrategyOption = None,
+    schema: o.SchemaOption = "indoml",
+    seed: o.SeedOption = 0,
+    policy: o.PolicyOption = None,
+    top_n: o.TopNOption = None,
+    abstain_below: o.AbstainOption = None,
+    encoder: o.EncoderOption = None,
+    top_k: o.TopKOption = None,
+    filter: o.FilterOption = None,
+    price_band: o.BandOption = None,
+    ignore_price: o.IgnorePriceOption = None,
+    clean_text: o.CleanOption = None,
+    candidates_from: o.SourcesOption = None,
+    llm_below: o.BelowOption = None,
+) -> None:
+    """Fit a strategy on labelled products and save the model."""
+    from classify.model import check_place
+    from classify.model import fit as fit_model
+    from classify.progress import bar
+
+    check_place(out)
+    options = o.given(
+        policy=policy,
+        top_n=top_n,
+        abstain_below=abstain_below,
+        encoder=encoder,
+        top_k=top_k,
+        filter=filter,
+        price_band=price_band,
+        ignore_price=ignore_price,
+        clean_text=clean_text,
+        candidates_from=candidates_from,
+        llm_below=llm_below,
+    )
+    model = fit_model(train, strategy=strategy or "rag", schema=schema, seed=seed, progress=bar, **options)
+    model.save(out)
+    paths = len(model.strategy.taxonomy)
+    typer.echo(
+        f"{out}: a {model.strategy.name} model of {paths:,} label paths; use it with classify --model {out} --test TEST"
+    )
+
+
+FIRST_STEPS = """\
+classify puts products on the right shelf. To begin, with data made up for trying it out:
+
+  classify sample --rows 20000 --test-rows 2000 --out sample
+  classify --strategy tree --train sample/train.features --test sample/test.features --run runs/first
+  classify submit runs/first
+
+classify --help shows the options, classify COMMAND --help those of one command."""

@@ -1,0 +1,120 @@
+"""The options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from catalog.errors import ShelfmarkError, nearest
+
+TrainOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Labelled products: NAME.features with NAME.labels beside it, a folder, or CSV, JSONL, Parquet. "
+        "May be given more than once."
+    ),
+]
+SchemaOption = Annotated[str, typer.Option(help="Which columns to read: indoml, esci, relevance, or a TOML file.")]
+StrategyOption = Annotated[str | None, typer.Option(help="How a product becomes a label path: rag (default), or tree.")]
+PresetOption = Annotated[str | None, typer.Option(help="Settings by name: rag-llama31. Other options go before it.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
+UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
+PriceOption = Annotated[
+    float | None, typer.Option(min=0, help="Dollars an hour of the machine that answers: the table shows the cost.")
+]
+
+# Of strategies.
+EncoderOption = Annotated[
+    str | None, typer.Option(help="ngram (default), mpnet, minilm, any sentence-transformers name, or hybrid:NAME.")
+]
+TopKOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Similar products that vote and are shown (default 5); 0: zero-shot; 1,3,5,10: compare, take best."
+    ),
+]
+FilterOption = Annotated[str | None, typer.Option(help="What is searched: retailer, prefer, none, or auto (default).")]
+BandOption = Annotated[float | None, typer.Option(help="Prefer prices within this factor; by default a soft weight.")]
+IgnorePriceOption = Annotated[
+    bool | None, typer.Option("--ignore-price", help="Neither prefer like prices nor show any.")
+]
+RerankOption = Annotated[str | None, typer.Option(help="A cross-encoder that puts similar products in a new order.")]
+CleanOption = Annotated[
+    bool | None, typer.Option("--clean-text", help="Leave numbers and one-letter words out of descriptions.")
+]
+SourcesOption = Annotated[
+    str | None, typer.Option(help="Where candidates come from: neighbours (default), tree, or neighbours,tree.")
+]
+CandidatesOption = Annotated[int | None, typer.Option(help="Candidates in a request at most (default 20).")]
+PromptOption = Annotated[str | None, typer.Option(help="A Jinja template of your own; copy rag/product.jinja.")]
+PromptTokensOption = Annotated[
+    int | None, typer.Option(help="Tokens of a request at most (default 2000): the least similar products go first.")
+]
+TokenizerOption = Annotated[
+    str | None, typer.Option(help="The model whose tokenizer counts them; by default an estimate from above.")
+]
+AskByOption = Annotated[str | None, typer.Option(help="Ask for the whole path (default), or level by level: level.")]
+BelowOption = Annotated[
+    float | None,
+    typer.Option(help="Ask only about products of which tree is less sure; tree's answer stands for others."),
+]
+CalibrateOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Held-out training rows to ask about, to learn how far to trust the LLM (default 500; 0: all the way)."
+    ),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(help="path: whole paths seen in training (default of rag); or brand-free (default of tree)."),
+]
+TopNOption = Annotated[int | None, typer.Option(help="Tell up to so many paths with their probabilities (tree).")]
+AbstainOption = Annotated[
+    float | None, typer.Option(help="Leave levels empty whose probability is lower, for a person to fill in (tree).")
+]
+
+# Of engines.
+EngineOption = Annotated[
+    str | None, typer.Option(help="What answers: neighbours (default, no LLM), vllm, server or transformers.")
+]
+LlmOption = Annotated[
+    str | None, typer.Option(help="The LLM: a folder, a Hugging Face name, or a server's name for it.")
+]
+TemperatureOption = Annotated[float | None, typer.Option(help="0 (default) takes the likeliest answer.")]
+MaxTokensOption = Annotated[int | None, typer.Option(help="Tokens of an answer at most (default 128).")]
+ConstrainOption = Annotated[
+    str | None, typer.Option(help="Answers are candidates: choice (default), json, or off for free text.")
+]
+UrlOption = Annotated[
+    str | None, typer.Option(help="Of an OpenAI-compatible server: http://localhost:8000/v1 (server).")
+]
+ConcurrencyOption = Annotated[int | None, typer.Option(help="Requests at once (server, default 64).")]
+TimeoutOption = Annotated[float | None, typer.Option(help="Seconds for one request (server, default 120).")]
+RetriesOption = Annotated[int | None, typer.Option(help="Tries after the first (server, default 6).")]
+BatchOption = Annotated[int | None, typer.Option(help="Requests at once (transformers, default 8).")]
+ParallelOption = Annotated[int | None, typer.Option(help="GPUs that share the model (vllm, default 1).")]
+QuantizationOption = Annotated[str | None, typer.Option(help="8bit, 4bit, or a name that vLLM knows (vllm).")]
+LengthOption = Annotated[int | None, typer.Option(help="Tokens of request and answer at most (vllm).")]
+MemoryOption = Annotated[float | None, typer.Option(help="Share of the GPU's memory to use (vllm, default 0.9).")]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def policy(name: str) -> Any:
+    """Return a policy's name, checked.
+
+    Raises
+    ------
+    ShelfmarkError
+        When there is none of that name.
+    """
+    from catalog.taxonomy import POLICIES
+
+    if name not in POLICIES:
+        raise ShelfmarkError(f"--policy {name}: unknown{nearest(name, POLICIES)}; there are: {', '.join(POLICIES)}")
+    return name

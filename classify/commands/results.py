@@ -1,0 +1,137 @@
+"""Commands about what there is already: results, submissions, more labels, made-up data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from catalog.errors import ShelfmarkError
+from classify.commands.app import app, show
+from classify.commands.options import SchemaOption, SeedOption, TrainOption
+from classify.commands.options import policy as checked_policy
+
+if TYPE_CHECKING:
+    from catalog.schema import Schema
+    from catalog.taxonomy import Taxonomy
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="A run directory, predictions.jsonl or a .predict file.")],
+    labels: Annotated[Path, typer.Argument(help="The true labels.")],
+    train: TrainOption = None,
+    taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths.")] = None,
+    policy: Annotated[str, typer.Option(help="What is valid: path or brand-free.")] = "path",
+    by: Annotated[str | None, typer.Option(help="Score each value of this column, too.")] = None,
+    schema: SchemaOption = "indoml",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Score predictions against labels."""
+    from catalog.schema import load_schema
+    from classify.scoring import evaluate_files
+    from classify.tables import evaluation_table
+
+    columns = load_schema(schema)
+    known = _taxonomy(columns, train, taxonomy)
+    whole, parts = evaluate_files(predictions, labels, columns, taxonomy=known, policy=checked_policy(policy), by=by)
+    if json:
+        import json as encoder
+
+        value = {**whole.to_dict(), **({"by": {name: part.to_dict() for name, part in parts.items()}} if by else {})}
+        typer.echo(encoder.dumps(value, ensure_ascii=False))
+    else:
+        show(evaluation_table(whole, parts, by))
+
+
+@app.command()
+def submit(
+    run: Annotated[Path | None, typer.Argument(help="The run directory.")] = None,
+    name: Annotated[str | None, typer.Option(help="The submission's name (default: the run's).")] = None,
+    test: Annotated[Path | None, typer.Option(help="The test file to match (default: the run's).")] = None,
+    score: Annotated[float | None, typer.Option(help="The score that came back.")] = None,
+    of: Annotated[str | None, typer.Option(help="The submission that it came back for.")] = None,
+    board: Annotated[Path | None, typer.Option(help="The scoreboard (default: beside the runs).")] = None,
+) -> None:
+    """Write the submission zip of a run, or record the score that came back; and show the scoreboard."""
+    from submissions.scoreboard import read_scoreboard, record_score, scoreboard_table
+
+    place = board or (run.resolve().parent if run is not None else Path("runs")) / "scoreboard.csv"
+    if run is not None:
+        if score is not None or of is not None:
+            raise ShelfmarkError("give a run to submit, or --score S --of NAME for one that was; not both")
+        from classify.run import Run
+        from classify.submit import submit_run
+
+        made = submit_run(Run.open(run), name, test, place)
+        typer.echo(f"{made.path}: {made.rows:,} rows, {made.size:,} bytes, valid")
+    elif score is not None and of is not None:
+        record_score(place, score, of)
+    elif score is not None or of is not None:
+        raise ShelfmarkError("--score S and --of NAME go together")
+    show(scoreboard_table(read_scoreboard(place)))
+
+
+@app.command()
+def vote(
+    runs: Annotated[list[Path], typer.Argument(help="Two run directories or more, over the same products.")],
+    out: Annotated[Path, typer.Option(help="The run directory to write.")],
+    policy: Annotated[str, typer.Option(help="What is valid: path or brand-free.")] = "brand-free",
+) -> None:
+    """Let several runs vote, weighted by confidence: a new run directory with their joint predictions."""
+    from classify.tables import run_table
+    from classify.vote import vote_into
+
+    show(run_table(vote_into(runs, out, checked_policy(policy))))
+
+
+@app.command()
+def ask(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to ask for.")] = 500,
+    out: Annotated[Path | None, typer.Option(help="The CSV file to write (default: RUN/ask.csv).")] = None,
+) -> None:
+    """Pick the rows whose labels would teach most: a CSV to fill in, and to give back with a second --train."""
+    from classify.ask import ask as write_questions
+    from classify.run import Run
+
+    place = out or run / "ask.csv"
+    written = write_questions(Run.open(run), rows, place)
+    typer.echo(f"{place}: {written:,} rows; fill in the levels, then: classify ... --train TRAIN --train {place}")
+
+
+@app.command()
+def sample(
+    rows: Annotated[int, typer.Option(help="Labelled products for training.")],
+    test_rows: Annotated[int, typer.Option(help="Products to predict.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    taxonomy: Annotated[Path | None, typer.Option(help="A CSV of label paths, in place of our own.")] = None,
+    schema: SchemaOption = "indoml",
+    seed: SeedOption = 0,
+) -> None:
+    """Write data in the datathon's shape: train.features, train.labels, test.features, test.labels, taxonomy.csv."""
+    from catalog.sample import write_sample
+    from catalog.schema import load_schema
+    from catalog.taxonomy import Taxonomy
+    from classify.progress import bar
+
+    columns = load_schema(schema)
+    known = None if taxonomy is None else Taxonomy.read(taxonomy, columns)
+    with bar("sample", rows + test_rows) as advance:
+        write_sample(out, rows=rows, test_rows=test_rows, schema=columns, taxonomy=known, seed=seed, progress=advance)
+    typer.echo(f"{out}: {rows:,} labelled products and {test_rows:,} to predict")
+
+
+def _taxonomy(schema: Schema, train: list[Path] | None, taxonomy: Path | None) -> Taxonomy | None:
+    from catalog.products import read_products
+    from catalog.taxonomy import Taxonomy
+
+    if taxonomy is not None:
+        if train:
+            raise ShelfmarkError("give one of --train and --taxonomy")
+        return Taxonomy.read(taxonomy, schema)
+    if train:
+        labels = [label for path in train for label in read_products(path, schema, labels=True).require_labels()]
+        return Taxonomy.from_labels(labels, schema.levels)
+    return None

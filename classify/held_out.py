@@ -1,0 +1,102 @@
+"""Held-out rows: training rows that are asked about, as if they were new, because their labels are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from catalog.messages import Completion, LabelPath, Request
+from classify.answers import MISSING, AnswerReader
+from classify.joint import Joint
+from classify.lines import GrowingLines, read_lines
+
+HELD_OUT = "calibration.jsonl"
+"""Requests about held-out rows, each with its label."""
+Labelled = tuple[Request, LabelPath]
+
+
+def write_held_out(path: Path, held: Sequence[Labelled]) -> None:
+    """Write requests with their labels, each once: the file is whole or absent."""
+    partial = path.with_name(path.name + ".partial")
+    with GrowingLines(partial, keep=0) as out:
+        once = {request.id: (request, label) for request, label in held}
+        out.append({**request.to_dict(), "label": list(label)} for request, label in once.values())
+    partial.replace(path)
+
+
+def read_held_out(path: Path) -> list[Labelled]:
+    """Read what `write_held_out` wrote."""
+    return [(Request.from_dict(line), tuple(line["label"])) for line in read_lines(path)]
+
+
+def learn_joint(held: Sequence[Labelled], answers: Mapping[str, Completion], reader: AnswerReader) -> Joint | None:
+    """Learn from the answers to held-out rows how far to trust the engine; None where there are too few."""
+    usable = [
+        (request, answers[request.id], label)
+        for request, label in held
+        if request.candidates and request.id in answers and answers[request.id].error is None
+    ]
+    if not usable:
+        return None
+    requests, said, labels = (list(part) for part in zip(*usable, strict=True))
+    paths = [path for path, _, _ in _paths(reader, requests, said)]
+    return Joint.fit(requests, said, paths, labels)
+
+
+def compare_top_k(
+    held: Mapping[int, Sequence[Labelled]], answers: Mapping[str, Completion] | None, reader: AnswerReader
+) -> dict[str, Any]:
+    """Score each number of neighbours on held-out rows.
+
+    Parameters
+    ----------
+    held : mapping of int to sequence of (Request, label)
+        For each number of neighbours, the requests about the same rows.
+    answers : mapping of request id to Completion, or None
+        An engine's answers; None for the retriever's own.
+    reader : AnswerReader
+        Reads them.
+
+    Returns
+    -------
+    dict
+        ``chosen``, the best number, the smaller one where two are as good; and ``compared``: for each, item accuracy
+        of the ``retriever``, of the ``answers`` and of both (``joint``), as far as there are any.
+    """
+    compared = []
+    for top_k, pairs in held.items():
+        scores: dict[str, Any] = {"top_k": top_k, "rows": len(pairs)}
+        if all(request.candidates for request, _ in pairs):
+            scores["retriever"] = _share([request.candidates[0] == label for request, label in pairs])
+        if answers is not None:
+            requests = [request for request, _ in pairs]
+            said = [answers.get(request.id, MISSING) for request in requests]
+            read = _paths(reader, requests, said)
+            scores["answers"] = _share(
+                [
+                    (path or (request.candidates or [()])[0]) == label
+                    for (path, _, _), (request, label) in zip(read, pairs, strict=True)
+                ]
+            )
+            joint = learn_joint(pairs, answers, reader)
+            if joint is not None:
+                scores["joint"] = max(joint.report["joint"], joint.report["retriever"])
+        compared.append(scores)
+    best = max(compared, key=lambda scores: (_standing(scores), -scores["top_k"]))
+    return {"chosen": best["top_k"], "compared": compared}
+
+
+def _standing(scores: Mapping[str, Any]) -> float:
+    return float(scores.get("joint", scores.get("answers", scores.get("retriever", 0.0))))
+
+
+def _paths(
+    reader: AnswerReader, requests: Sequence[Request], answers: Sequence[Completion]
+) -> list[tuple[LabelPath | None, Any, float]]:
+    nothing = [""] * len(requests)
+    return reader.paths(requests, answers, nothing, nothing)
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return round(sum(hits) / max(len(hits), 1), 6)

@@ -1,0 +1,90 @@
+"""What a run asks an engine, and what it learns from the answers to questions about held-out rows."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from catalog.messages import Completion
+from classify.answers import AnswerReader
+from classify.asking import ANSWERS, ask, read_answers, tally, unanswered
+from classify.engines.levels import LevelsEngine
+from classify.held_out import HELD_OUT, compare_top_k, learn_joint, read_held_out, write_held_out
+from classify.joint import Joint
+from classify.lines import GrowingLines
+from classify.registry import make_engine
+from classify.rundir import NO_LLM, RunDirectory
+from rag.prompts import Prompt
+from rag.tokens import token_counter
+
+COMPARED = "comparison.jsonl"
+COMPARED_ROWS = 200
+"""Held-out rows to compare numbers of neighbours on, where none are asked for."""
+
+
+def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None:
+    """Have the run's engine answer the requests of some of its files; the manifest's ``asking`` tells of it.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the engine is of no use; what was answered is kept.
+    """
+    options = run.manifest["options"]
+    engine = make_engine(run.manifest["engine"], run.manifest["engine_options"])
+    if options.get("ask_by") == "level" and engine.name != NO_LLM:
+        prompt = Prompt(run.schema, options["prompt"], by_level=True)
+        count, limit = token_counter(options["tokenizer"]), options["max_prompt_tokens"]
+        engine = LevelsEngine(engine, prompt, run.taxonomy(), count=count, limit=limit)
+    asking = run.manifest.get("asking", {}) if (run.folder / ANSWERS).exists() else {}
+    past, started = asking.get("seconds", 0.0), time.perf_counter()
+
+    def note(**counts: Any) -> None:
+        seconds = round(past + time.perf_counter() - started, 3)
+        asking.update(seconds=seconds, **engine.report, **counts)
+        if run.manifest["gpu_price"] is not None:
+            asking["cost"] = round(run.manifest["gpu_price"] * seconds / 3600, 6)  # dollars
+        run.record(asking=asking)
+
+    run.record(deterministic=engine.deterministic)
+    paths = [run.folder / name for name in files]
+    try:
+        ask(run.folder, engine, paths, progress=run.progress, note=note, again=again)
+    finally:
+        note(**tally(run.folder))
+
+
+def compare(run: RunDirectory, strategy: Any, *, with_engine: bool) -> dict[str, Any]:
+    """Find the best number of neighbours on held-out rows, as the engine answers them or, without it, as they vote."""
+    options = run.manifest["options"]
+    made = {k: strategy.with_top_k(k) for k in options["compare_top_k"]}
+    held = {k: other.held_out_requests(options["calibrate"] or COMPARED_ROWS) for k, other in made.items()}
+    answers = None
+    if with_engine and run.manifest["engine"] != NO_LLM:
+        write_held_out(run.folder / COMPARED, [one for some in held.values() for one in some])
+        ask_engine(run, [COMPARED])
+        answers = read_answers(run.folder)
+    return compare_top_k(held, answers, AnswerReader(strategy.taxonomy, options["policy"]))
+
+
+def hold_out(run: RunDirectory, strategy: Any) -> None:
+    """Write requests about held-out rows; those without candidates (zero-shot) would teach nothing."""
+    held = strategy.held_out_requests(run.manifest["options"]["calibrate"])
+    write_held_out(run.folder / HELD_OUT, [(request, label) for request, label in held if request.candidates])
+
+
+def learn(run: RunDirectory) -> Joint | None:
+    """Learn how far to trust the answers, where held-out rows were asked about; the manifest's ``joint`` tells."""
+    if not (run.folder / HELD_OUT).is_file():
+        return None
+    reader = AnswerReader(run.taxonomy(), run.manifest["options"]["policy"])
+    joint = learn_joint(read_held_out(run.folder / HELD_OUT), read_answers(run.folder), reader)
+    run.record(joint={"used": True, "rows": 0} if joint is None else joint.report)
+    return joint
+
+
+def give_up(run: RunDirectory) -> None:
+    """Record an error for each request that has no answer: its best candidate will stand."""
+    missing = list(unanswered(run.folder, run.request_files()))
+    with GrowingLines(run.folder / ANSWERS) as lines:
+        lines.append(Completion(request.id, error="given up").to_dict() for request in missing)

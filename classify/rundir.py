@@ -1,0 +1,278 @@
+"""The directory of a run: made, found again, locked, and told from another job's."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from catalog.errors import ShelfmarkError
+from catalog.files import atomic_write, content_hash, read_json, temporary_name, write_json
+from catalog.products import features_file, labels_beside, read_products, stream_products
+from catalog.schema import Schema
+from catalog.taxonomy import Taxonomy
+from classify.asking import ANSWERS, ASKED
+from classify.held_out import HELD_OUT
+from classify.job import Job
+from classify.lines import GrowingLines, count_lines
+from classify.progress import Progress, silent
+from classify.provenance import provenance
+from classify.registry import engine_options
+
+FORMAT = 2
+NO_LLM = "neighbours"
+IMPORTED = "import"
+"""What stands for an engine where answers came in files."""
+
+
+@dataclass
+class RunDirectory:
+    """A run directory.
+
+    Attributes
+    ----------
+    folder : Path
+        The directory.
+    manifest : dict
+        What ``manifest.json`` says.
+    progress : Progress
+        Opens a progress bar.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    progress: Progress = field(default=silent)
+    _fresh: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def start(cls, folder: Path, job: Job, *, progress: Progress = silent) -> Self:
+        """Make the directory for a job, or find it where the same job was started before.
+
+        All input is read and checked here, before anything is computed.
+
+        Raises
+        ------
+        ShelfmarkError
+            When an input is wrong, or the directory belongs to another job or holds something else.
+        """
+        wanted = job.identity()
+        if (folder / "manifest.json").is_file():
+            run = cls.open(folder, progress=progress)
+            try:
+                run._require_same(wanted)
+                run.manifest["engine_options"] = wanted["engine_options"]  # those that change no answer may differ
+                run.manifest["gpu_price"] = wanted["gpu_price"]
+                return run
+            except ShelfmarkError:
+                if run.has_work():
+                    raise
+            with run.locked():  # another job that died before it had done anything
+                run._discard()
+        if folder.exists() and not (folder.is_dir() and all(map(_left_by_start, folder.iterdir()))):
+            raise ShelfmarkError(f"{folder}: not a run, and not empty; choose another --run")
+        test = features_file(job.test, "test")
+        rows = sum(len(block) for block in stream_products(test, job.schema, limit=job.limit))
+        labels = labels_beside(test)
+        if labels is not None and job.limit is None:
+            read_products(test, job.schema, labels=True)  # wrong labels would fail the last stage
+        (folder / "inputs").mkdir(parents=True, exist_ok=True)
+        copied = _copy(test, folder / "inputs")
+        if labels is not None:
+            _copy(labels, folder / "inputs")
+        manifest = {
+            "format": FORMAT,
+            **wanted,
+            "rows": rows,
+            "test": f"inputs/{copied.name}",
+            "started": now(),
+            **provenance(),
+            "stages": {},
+        }
+        write_json(folder / "manifest.json", manifest)
+        run = cls(folder, manifest, progress)
+        run._fresh = True
+        return run
+
+    @classmethod
+    def open(cls, folder: Path, *, progress: Progress = silent) -> Self:
+        """Read a run directory.
+
+        Raises
+        ------
+        ShelfmarkError
+            When it is none, or of another version.
+        """
+        if not (folder / "manifest.json").is_file():
+            raise ShelfmarkError(f"{folder}: not a run directory (it has no manifest.json)")
+        manifest = read_json(folder / "manifest.json")
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ShelfmarkError(f"{folder}: a run of another version of shelfmark; start a new one")
+        return cls(folder, manifest, progress)
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of the task."""
+        return Schema.from_dict(self.manifest["schema"])
+
+    @property
+    def test(self) -> Path:
+        """The run's own copy of the products."""
+        return self.folder / str(self.manifest["test"])
+
+    @property
+    def predictions(self) -> Path:
+        """The file of predictions."""
+        return self.folder / "predictions.jsonl"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all stages are done."""
+        return "finished" in self.manifest
+
+    def taxonomy(self) -> Taxonomy:
+        """Return the valid label paths, as the model knew them."""
+        return Taxonomy.read(self.folder / "taxonomy.csv", self.schema)
+
+    def record(self, **values: Any) -> None:
+        """Write values into the manifest."""
+        self.manifest.update(values)
+        write_json(self.folder / "manifest.json", self.manifest)
+
+    def has_work(self) -> bool:
+        """Tell whether anything is done that would be lost with the directory."""
+        return bool(self.manifest["stages"]) or count_lines(self.folder / ASKED) > 0
+
+    def request_files(self) -> list[Path]:
+        """Return the files of requests that an LLM is to answer.
+
+        Raises
+        ------
+        ShelfmarkError
+            When none are written yet.
+        """
+        if "requests" not in self.manifest["stages"]:
+            raise ShelfmarkError(
+                f"{self.folder}: no requests are written yet; classify resume {self.folder} --until requests"
+            )
+        held = self.folder / HELD_OUT
+        return [*([held] if held.is_file() else []), self.folder / "requests.jsonl"]
+
+    def mend(self) -> None:
+        """Cut off what a killed process left of a line of answers."""
+        for name in (ANSWERS, ASKED):
+            if (self.folder / name).exists():
+                GrowingLines(self.folder / name).close()
+
+    def _change_engine(self, engine: str, given: dict[str, Any]) -> None:
+        """Have the requests answered by `engine`, with these of its options changed."""
+        before: str = self.manifest["engine"]
+        if not before:
+            raise ShelfmarkError(f"{self.folder}: the strategy {self.manifest['strategy']} asks no engine")
+        if engine == IMPORTED:
+            raise ShelfmarkError(f"{self.folder}: its answers came in files; say which --engine is to give the others")
+        kept = self.manifest["engine_options"] if engine == before else {}
+        checked = engine_options(engine, {**kept, **given})
+        options = checked.model_dump()
+        changed = sorted(name for name in kept if options[name] != kept[name] and name not in checked.free)
+        recorded = count_lines(self.folder / ANSWERS)
+        if recorded and before != IMPORTED and (engine != before or changed):
+            what = (
+                f"the engine {before}"
+                if engine != before
+                else f"{before} with another --{changed[0].replace('_', '-')}"
+            )
+            raise ShelfmarkError(
+                f"{self.folder}: {recorded} answers of {what} are recorded; "
+                "delete completions.jsonl to ask again, or start another run"
+            )
+        self.record(engine=engine, engine_options=options)
+
+    def _require_same(self, wanted: dict[str, Any]) -> None:
+        for key, value in wanted.items():
+            here = self.manifest.get(key)
+            if key == "engine_options" and isinstance(here, dict):
+                free = engine_options(wanted["engine"], {}).free if wanted["engine"] else frozenset()
+                here = {name: here.get(name) for name in here if name not in free}
+                value = {name: value[name] for name in value if name not in free}
+            if here == value or key in ("train", "model", "gpu_price"):  # those are compared by content, as inputs
+                continue
+            if isinstance(value, dict) and isinstance(here, dict):
+                kind = key
+                key = min(name for name in value.keys() | here.keys() if value.get(name) != here.get(name))
+                here, value = here.get(key, "none"), "other content" if kind == "inputs" else value.get(key, "none")
+            raise ShelfmarkError(
+                f"{self.folder}: belongs to another job ({key} was {_shown(here)}, now {_shown(value)}); "
+                "choose another --run, or delete it"
+            )
+
+    def _require_unchanged(self, what: str, file: Path) -> None:
+        if file.is_file() and content_hash(file) != self.manifest["inputs"].get(what):
+            raise ShelfmarkError(f"{file}: it changed since this run was started; start another run")
+
+    def _discard(self) -> None:
+        # By another name first: a job that dies halfway through must not leave half a run.
+        old = temporary_name(self.folder.resolve())
+        self.folder.resolve().replace(old)
+        shutil.rmtree(old)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working on the run, and clear what a killed one left.
+
+        Raises
+        ------
+        ShelfmarkError
+            When another process is working on it.
+        """
+        with open(self.folder / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ShelfmarkError(f"{self.folder}: another process is working on this run; wait for it") from None
+            for leftover in self.folder.glob(".*.tmp"):  # of a killed process: nobody else holds the lock
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            yield
+
+    def _has(self, stage: str) -> bool:
+        file = "metrics.json" if stage == "report" else f"{stage}.jsonl"
+        return stage in self.manifest["stages"] and (self.folder / file).is_file()
+
+    def forget(self, stages: Sequence[str]) -> None:
+        """Do these stages again: someone deleted the file of the first, on which the others stand."""
+        done = {name: value for name, value in self.manifest["stages"].items() if name not in stages}
+        if done != self.manifest["stages"]:
+            self.manifest.pop("finished", None)
+            self.record(stages=done)
+
+    def _partial(self, name: str) -> Path:
+        return self.folder / f"{name}.partial"
+
+    def _bar(self, what: str) -> Any:
+        return self.progress(what, self.manifest["rows"])
+
+
+def _left_by_start(path: Path) -> bool:
+    """Tell whether a path is one that `Run.start` makes before the manifest: it may have been killed there."""
+    return path.name in (".lock", "inputs") or (path.name.startswith(".") and path.name.endswith(".tmp"))
+
+
+def _copy(source: Path, folder: Path) -> Path:
+    target = folder / source.name
+    with open(source, "rb") as content, atomic_write(folder / (source.name + ".copy"), binary=True) as out:
+        shutil.copyfileobj(content, out)
+    return (folder / (source.name + ".copy")).replace(target)
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def now() -> str:
+    """Return the time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
