@@ -75,7 +75,9 @@ def _add_answers(table: Table, manifest: dict[str, Any]) -> None:
     table.add_row("tokens read and written", f"{tokens[0]:,} and {tokens[1]:,}{speed if seconds else ''}")
     if settled and asked:
         saved = settled["rows"] * sum(tokens) / asked
-        table.add_row("tokens saved by tree", f"about {saved:,.0f} ({settled['rows'] / (settled['rows'] + asked):.1%})")
+        worth = f", ${asking['cost'] * settled['rows'] / asked:,.4f}" if "cost" in asking else ""
+        share = settled["rows"] / (settled["rows"] + asked)
+        table.add_row("saved by tree", f"about {saved:,.0f} tokens ({share:.1%}){worth}")
     if asking["asked_again"]:
         table.add_row("asked again", f"{asking['asked_again']:,} that were in flight when a process ended")
     if "cost" in asking:

@@ -40,7 +40,7 @@ def _compile(source: str, name: str) -> jinja2.Template:
         raise ShelfmarkError(f"{name}, line {error.lineno}: not a Jinja template ({error.message})") from None
     for block in BLOCKS:
         if block not in template.blocks and block != "level":
-            raise ShelfmarkError(f"{name}: it has no block '{block}'; copy {DEFAULT_TEMPLATE.name} and change that")
+            raise ShelfmarkError(f"{name}: it has no block '{block}'; copy {DEFAULT_TEMPLATE} and change that")
     return template
 
 
@@ -155,9 +155,7 @@ class Prompt:
         try:
             return "".join(template.blocks[block](context)).strip()
         except Exception as error:  # a template is code: it may divide by zero
-            raise ShelfmarkError(
-                f"the prompt template: {error}; see {DEFAULT_TEMPLATE.name} for what there is"
-            ) from None
+            raise ShelfmarkError(f"the prompt template: {error}; see {DEFAULT_TEMPLATE} for what there is") from None
 
 
 def _most(limit: int, attempt: Any) -> Question | None:

@@ -58,6 +58,8 @@ def classify(
     quantization: o.QuantizationOption = None,
     max_model_len: o.LengthOption = None,
     gpu_memory: o.MemoryOption = None,
+    dtype: o.DtypeOption = None,
+    device: o.DeviceOption = None,
     gpu_price: o.PriceOption = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
@@ -120,6 +122,8 @@ def classify(
         quantization=quantization,
         max_model_len=max_model_len,
         gpu_memory=gpu_memory,
+        dtype=dtype,
+        device=device,
     )
     if preset is not None:
         named = load_preset(preset)

@@ -33,6 +33,8 @@ def resume(
     quantization: o.QuantizationOption = None,
     max_model_len: o.LengthOption = None,
     gpu_memory: o.MemoryOption = None,
+    dtype: o.DtypeOption = None,
+    device: o.DeviceOption = None,
     gpu_price: o.PriceOption = None,
 ) -> None:
     """Carry on where a run stopped, here or on another machine."""
@@ -53,6 +55,8 @@ def resume(
         quantization=quantization,
         max_model_len=max_model_len,
         gpu_memory=gpu_memory,
+        dtype=dtype,
+        device=device,
     )
 
     execute(

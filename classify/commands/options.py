@@ -98,6 +98,8 @@ ParallelOption = Annotated[int | None, typer.Option(help="GPUs that share the mo
 QuantizationOption = Annotated[str | None, typer.Option(help="8bit, 4bit, or a name that vLLM knows (vllm).")]
 LengthOption = Annotated[int | None, typer.Option(help="Tokens of request and answer at most (vllm).")]
 MemoryOption = Annotated[float | None, typer.Option(help="Share of the GPU's memory to use (vllm, default 0.9).")]
+DtypeOption = Annotated[str | None, typer.Option(help="Of the weights: auto (default), float32, bfloat16 or float16.")]
+DeviceOption = Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or another name (transformers).")]
 
 
 def given(**options: Any) -> dict[str, Any]:
