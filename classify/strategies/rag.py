@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from catalog.cleaning import without_numbers
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json, write_json
 from catalog.messages import LabelPath, Request, request_id
@@ -29,7 +29,6 @@ from rag.vote import Vote, held_out_rows
 from student.tree import TreeClassifier
 
 ANSWER_TOKENS = 128
-_NUMBERS = re.compile(r"\S*\d\S*|(?<!\S)\w(?!\S)")
 
 
 class RagStrategy:
@@ -246,9 +245,4 @@ def _sources(
 
 
 def _cleaned(products: Products, options: RagOptions) -> Products:
-    if not options.clean_text:
-        return products
-    columns = {
-        name: [" ".join(_NUMBERS.sub(" ", cell).split()) for cell in cells] for name, cells in products.columns.items()
-    }
-    return Products(products.ids, columns, products.retailers, products.prices, products.labels)
+    return without_numbers(products) if options.clean_text else products

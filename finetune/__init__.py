@@ -1,0 +1,1 @@
+"""Fine-tuning an open model: what it learns from."""

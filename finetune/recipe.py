@@ -1,0 +1,161 @@
+"""The recipe of a LoRA fine-tune: one set of figures, and what they are called by each library that trains."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from catalog.errors import ShelfmarkError, nearest
+from finetune.examples import Selection
+
+RECIPES = Path(__file__).with_name("recipes.toml")
+PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class Recipe(BaseModel):
+    """What a fine-tune needs to know. The defaults are those of the datathon team's best run.
+
+    Attributes
+    ----------
+    base : str
+        The model: a folder or a name on the Hugging Face hub.
+    sample : int
+        Rows to learn from, stratified on the label path; not looked at with `whole_set`.
+    whole_set : bool
+        Learn from every row.
+    grouped, numbers, price : bool
+        See `finetune.examples.Selection`.
+    load_in_4bit : bool
+        Hold the base's weights in 4 bits (QLoRA).
+    max_seq_length : int
+        Tokens of an example at most.
+    rank, alpha : int
+        Of the adapters; their updates are scaled by alpha / rank.
+    dropout : float
+        Of the adapters.
+    projections : list of str
+        The layers that get adapters.
+    batch_size, gradient_accumulation : int
+        Examples at once on a card, and how many such batches make a step.
+    warmup_steps : int
+        Steps over which the learning rate rises.
+    epochs : float
+        Passes over the rows.
+    learning_rate, weight_decay : float
+        Of the optimizer.
+    optimizer, schedule : str
+        As transformers calls them.
+    seed : int
+        Of the sample, the order and the adapters' first weights.
+
+    References
+    ----------
+    E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR (2022).
+    T. Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", NeurIPS (2023).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str = ""
+    base: str = "unsloth/llama-3-8b-Instruct-bnb-4bit"
+    sample: int = Field(default=100_000, ge=1)
+    whole_set: bool = False
+    grouped: bool = False
+    numbers: bool = True
+    price: bool = True
+    load_in_4bit: bool = True
+    max_seq_length: int = Field(default=512, ge=16)
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    projections: list[str] = Field(default=PROJECTIONS, min_length=1)
+    batch_size: int = Field(default=16, ge=1)
+    gradient_accumulation: int = Field(default=4, ge=1)
+    warmup_steps: int = Field(default=5, ge=0)
+    epochs: float = Field(default=3, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    optimizer: str = "adamw_8bit"
+    schedule: str = "linear"
+    seed: int = Field(default=3407, ge=0)
+
+    @property
+    def selection(self) -> Selection:
+        """Which rows are learned from, and what of them is shown."""
+        return Selection(None if self.whole_set else self.sample, self.grouped, self.numbers, self.price)
+
+    def steps(self, rows: int) -> int:
+        """Return how many steps so many rows take: an epoch's last batch may be smaller."""
+        a_step = self.batch_size * self.gradient_accumulation
+        return max(round(self.epochs * -(-rows // a_step)), 1)
+
+    def adapter_arguments(self) -> dict[str, Any]:
+        """Return what both ``peft.LoraConfig`` and Unsloth's ``get_peft_model`` take for the adapters."""
+        return {
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "target_modules": list(self.projections),
+            "bias": "none",
+        }
+
+    def trainer_arguments(self) -> dict[str, Any]:
+        """Return what ``trl.SFTConfig`` takes, whichever library prepares the model."""
+        return {
+            "per_device_train_batch_size": self.batch_size,
+            "gradient_accumulation_steps": self.gradient_accumulation,
+            "warmup_steps": self.warmup_steps,
+            "num_train_epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "optim": self.optimizer,
+            "lr_scheduler_type": self.schedule,
+            "max_length": self.max_seq_length,
+            "completion_only_loss": True,
+            "packing": False,
+            "seed": self.seed,
+        }
+
+
+def load_recipe(name: str, **changes: Any) -> Recipe:
+    """Return a recipe by name or from a TOML file, with some figures changed.
+
+    Parameters
+    ----------
+    name : str
+        A name of ``recipes.toml`` beside this module, or the path of a TOML file of figures.
+    **changes
+        Figures that go before the recipe's.
+
+    Raises
+    ------
+    ShelfmarkError
+        When there is no such recipe, or a figure is unknown or wrong.
+    """
+    known = tomllib.loads(RECIPES.read_text(encoding="utf-8"))
+    if name in known:
+        values = known[name]
+    elif Path(name).suffix == ".toml":
+        values = _read(Path(name))
+    else:
+        raise ShelfmarkError(f"--recipe {name}: unknown{nearest(name, known)}; there are: {', '.join(known)}")
+    try:
+        return Recipe(**{**values, **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        figure = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise ShelfmarkError(f"{name}: a recipe has no '{figure}'{nearest(figure, Recipe.model_fields)}") from None
+        raise ShelfmarkError(f"{name}: {figure} is {first['input']!r}: {first['msg']}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ShelfmarkError(f"--recipe {path}: cannot be read ({error.strerror or error})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ShelfmarkError(f"--recipe {path}: not TOML ({error})") from None
