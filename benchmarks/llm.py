@@ -5,7 +5,7 @@ requests are answered through each engine, constrained, at temperature 0, and th
 the model's choice, the retriever's, and the joint decision are scored on rows that none of them has seen.
 
     pip install -e '.[embed]' and the CPU build of vLLM (make test-all does both), then
-    SHELFMARK_DATA=... python benchmarks/llm.py [--data coles] [--rows 1000] [--steps 3000]
+    SHELFMARK_DATA=... python benchmarks/llm.py [--data coles] [--rows 1000] [--steps 1800]
 
 Without SHELFMARK_DATA, made-up data. A model this small tells whether the machinery works, not what an LLM can do.
 """
@@ -102,7 +102,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--data", default="coles")
     arguments.add_argument("--rows", type=int, default=1000, help="rows that every engine answers")
-    arguments.add_argument("--steps", type=int, default=3000, help="training steps, of 16 rows")
+    arguments.add_argument("--steps", type=int, default=1800, help="training steps, of 16 rows")
     chosen = arguments.parse_args()
     os.environ.update(SETTINGS)
     with tempfile.TemporaryDirectory() as scratch:

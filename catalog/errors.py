@@ -57,3 +57,11 @@ def check_installed(module: str, extra: str) -> None:
 def _missing(module: str, extra: str) -> ShelfmarkError:
     name = module.partition(".")[0]
     return ShelfmarkError(f"this needs the package '{name}': install it with pip install 'shelfmark[{extra}]'")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, at most 200 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 2 and "validation error" in lines[0]:  # pydantic's: how many, then the field, then what is wrong
+        del lines[0]
+    return lines[0][:200] if lines else type(error).__name__

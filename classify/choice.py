@@ -73,16 +73,9 @@ class Choice:
         """
         coefficients = _coefficients(rows, right)
         # The calibration must not see shares that the row itself has had a part in.
-        best = np.zeros(len(rows))
-        hit = np.zeros(len(rows), dtype=bool)
-        for fold in range(FOLDS):
-            here = [row for row in range(len(rows)) if row % FOLDS == fold]
-            rest = [row for row in range(len(rows)) if row % FOLDS != fold] or here
-            others = _coefficients([rows[row] for row in rest], [right[row] for row in rest])
-            for row in here:
-                shares = _shares(rows[row], others)
-                best[row], hit[row] = shares.max(), int(shares.argmax()) == right[row]
-        return cls([float(value) for value in coefficients], Calibrator.fit(best, hit))
+        best, shares = _left_out(rows, right)
+        hit = np.array([mine == label for mine, label in zip(best, right, strict=True)])
+        return cls([float(value) for value in coefficients], Calibrator.fit(shares, hit))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `from_dict` takes them."""
@@ -96,14 +89,19 @@ class Choice:
 
 def left_out_best(rows: Sequence[Figures], right: Sequence[int]) -> list[int]:
     """Return each row's best candidate by a choice fitted on other rows: five folds."""
-    best = [0] * len(rows)
-    for fold in range(FOLDS):
-        rest = [row for row in range(len(rows)) if row % FOLDS != fold]
-        if rest:
-            coefficients = _coefficients([rows[row] for row in rest], [right[row] for row in rest])
-            for row in range(fold, len(rows), FOLDS):
-                best[row] = int(_shares(rows[row], coefficients).argmax())
-    return best
+    return _left_out(rows, right)[0]
+
+
+def _left_out(rows: Sequence[Figures], right: Sequence[int]) -> tuple[list[int], NDArray[np.float64]]:
+    """Return each row's best candidate, and its share, by a choice fitted on other rows (a lone row: on itself)."""
+    best, shares = [0] * len(rows), np.zeros(len(rows))
+    for fold in range(min(FOLDS, len(rows))):
+        rest = [row for row in range(len(rows)) if row % FOLDS != fold] or [fold]
+        coefficients = _coefficients([rows[row] for row in rest], [right[row] for row in rest])
+        for row in range(fold, len(rows), FOLDS):
+            mine = _shares(rows[row], coefficients)
+            best[row], shares[row] = int(mine.argmax()), mine.max()
+    return best, shares
 
 
 def _shares(figures: Figures, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:

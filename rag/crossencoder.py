@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from catalog.errors import ShelfmarkError, require
+from catalog.errors import ShelfmarkError, first_line, require
 from rag.index import Index
 from rag.retrieve import Neighbours
 
@@ -39,9 +39,8 @@ class Reranker:
         try:
             self._model: Any = library.CrossEncoder(name)
         except Exception as error:  # the library raises many kinds for a name that it cannot find
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ShelfmarkError(
-                f"--rerank {name}: cannot be loaded ({reason[:200]}); check the name, the folder or the network"
+                f"--rerank {name}: cannot be loaded ({first_line(error)}); check the name, the folder or the network"
             ) from None
 
     def best(self, index: Index, near: Neighbours, texts: Sequence[str], k: int) -> Neighbours:

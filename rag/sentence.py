@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.errors import ShelfmarkError, require
+from catalog.errors import ShelfmarkError, first_line, require
 from catalog.files import read_json, write_json
 from rag.encoders import Progress, Vectors
 
@@ -135,9 +135,8 @@ class SentenceEncoder:
             try:
                 self._model = library.SentenceTransformer(self.name)
             except Exception as error:  # the library raises many kinds for a name that it cannot find
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise ShelfmarkError(
-                    f"--encoder {self.name}: cannot be loaded ({reason[:200]}); "
+                    f"--encoder {self.name}: cannot be loaded ({first_line(error)}); "
                     "check the name, the folder or the network"
                 ) from None
             weights = _fingerprint(self._model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from catalog.errors import ShelfmarkError, require
+from catalog.errors import ShelfmarkError, first_line, require
 
 Messages = Sequence[dict[str, str]]
 TokenCounter = Callable[[Messages], int]
@@ -49,9 +49,8 @@ def token_counter(name: str) -> TokenCounter:
     try:
         tokenizer = library.AutoTokenizer.from_pretrained(name)
     except Exception as error:  # the library raises many kinds for a name that it cannot find
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ShelfmarkError(
-            f"--tokenizer {name}: cannot be loaded ({reason[:200]}); check the name, the folder or the network"
+            f"--tokenizer {name}: cannot be loaded ({first_line(error)}); check the name, the folder or the network"
         ) from None
     if tokenizer.chat_template is None:
         return lambda messages: (

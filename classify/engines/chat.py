@@ -8,10 +8,7 @@ from typing import Any
 from catalog.messages import Completion, Request
 from classify.engines.base import Constrain, ModelOptions
 from classify.engines.constraints import choices, json_schema, messages
-from classify.engines.logprobs import Step, request_logprobs
-
-ALTERNATIVES = 20
-"""How many of the likeliest tokens are asked for at each step: the most that OpenAI and vLLM give."""
+from classify.engines.logprobs import ALTERNATIVES, Step, request_logprobs
 
 
 class NoAnswerError(Exception):

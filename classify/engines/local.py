@@ -7,26 +7,15 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, first_line
 from catalog.messages import Request
 from classify.engines.base import Constrain
 from classify.engines.constraints import messages
-
-ALTERNATIVES = 20
-"""Likeliest tokens of each step that are looked at for the candidates' probabilities."""
 
 _GATED = ("gated", "401 ", "403 ", "restricted", "awaiting a review")
 _ABSENT = ("is not a local folder", "404 ", "repository not found", "not a valid model identifier", "does not exist")
 _OFFLINE = ("offline", "couldn't connect", "cannot find the requested files", "connection error", "locate the file")
 _MEMORY = ("out of memory", "free memory", "no available memory", "kv cache", "outofmemory")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, at most 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if len(lines) > 2 and "validation error" in lines[0]:  # pydantic's: how many, then the field, then what is wrong
-        del lines[0]
-    return lines[0][:200] if lines else type(error).__name__
 
 
 def not_loaded(llm: str, error: BaseException, smaller: str) -> ShelfmarkError:

@@ -16,6 +16,8 @@ from catalog.messages import Request
 from classify.engines.base import Constrain
 from classify.engines.constraints import JSON_KEY, choices
 
+ALTERNATIVES = 20
+"""How many of the likeliest tokens are asked for at each step: the most that OpenAI and vLLM give."""
 LEAST = 1e-6
 """The probability of a candidate that no alternative leads to, before all are made to add up to 1."""
 

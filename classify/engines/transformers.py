@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from catalog.errors import ShelfmarkError, require
+from catalog.errors import ShelfmarkError, first_line, require
 from catalog.messages import Completion, Request
 from classify.engines.base import ModelOptions
 from classify.engines.constraints import answers
-from classify.engines.local import ALTERNATIVES, chat_tokens, draw_seed, first_line, hush, not_loaded, too_long
+from classify.engines.local import chat_tokens, draw_seed, hush, not_loaded, too_long
+from classify.engines.logprobs import ALTERNATIVES
 from classify.engines.vocabulary import ByteStep, Vocabulary, byte_logprobs
 
 WINDOW = 4  # batches drawn at once and sorted by length, so that little of a batch is padding

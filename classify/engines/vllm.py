@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from catalog.errors import ShelfmarkError, require
+from catalog.errors import ShelfmarkError, first_line, require
 from catalog.messages import Completion, Request
 from classify.engines.base import ModelOptions
 from classify.engines.constraints import answers
-from classify.engines.local import ALTERNATIVES, chat_tokens, draw_seed, first_line, hush, not_loaded, too_long
+from classify.engines.local import chat_tokens, draw_seed, hush, not_loaded, too_long
+from classify.engines.logprobs import ALTERNATIVES
 from classify.engines.vocabulary import Vocabulary, byte_logprobs
 
 QUEUE = 4  # requests handed over, for each that vLLM answers at once: it never waits for us, nor we hold all prompts
