@@ -32,16 +32,16 @@ class Selection:
         So many rows, stratified on the label path with every path in it; None for the whole set.
     grouped : bool
         First leave out near-duplicates of the same retailer and label.
-    numbers : bool
-        Whether words with digits stay in the text.
-    price : bool
-        Whether the price is shown.
+    clean_text : bool
+        Leave numbers and words of one letter out of the texts.
+    ignore_price : bool
+        Do not show the price.
     """
 
     sample: int | None = None
     grouped: bool = False
-    numbers: bool = True
-    price: bool = True
+    clean_text: bool = False
+    ignore_price: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def prompts(products: Products, schema: Schema, selection: Selection) -> list[li
 
     What the schema does not have is no key; a missing retailer or price is null.
     """
-    shown = products if selection.numbers else without_numbers(products)
+    shown = without_numbers(products) if selection.clean_text else products
     turns = []
     for row in range(len(shown)):
         value: dict[str, Any] = {name: cells[row] for name, cells in shown.columns.items()}
         if schema.retailer is not None:
             value[schema.retailer] = shown.retailers[row] or None
-        if schema.price is not None and selection.price:
+        if schema.price is not None and not selection.ignore_price:
             price = float(shown.prices[row])
             value[schema.price] = None if math.isnan(price) else price
         turns.append([{"role": "user", "content": json.dumps(value, ensure_ascii=False)}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,10 +26,24 @@ class Recipe(BaseModel):
         Rows to learn from, stratified on the label path; not looked at with `whole_set`.
     whole_set : bool
         Learn from every row.
-    grouped, numbers, price : bool
-        See `finetune.examples.Selection`.
+    grouped : bool
+        Leave out near-duplicates of the same retailer and label first.
+    clean_text : bool
+        Leave numbers and words of one letter out of the texts.
+    ignore_price : bool
+        Do not show the price.
+    validation : int
+        Rows held out at random, on which item accuracy is measured while training; a tenth of all rows at most.
+    evaluate_every : int
+        Steps from one evaluation, and one checkpoint, to the next.
+    patience : int
+        Stop after so many evaluations without a better item accuracy; 0 trains to the end.
     load_in_4bit : bool
         Hold the base's weights in 4 bits (QLoRA).
+    precision : {'auto', 'bfloat16', 'float16', 'float32'}
+        Of the arithmetic; ``auto`` is bfloat16 where the card has it, float16 on older cards, float32 without one.
+    merged_precision : {'bfloat16', 'float16', 'float32'}
+        Of the merged weights.
     max_seq_length : int
         Tokens of an example at most.
     rank, alpha : int
@@ -40,6 +54,8 @@ class Recipe(BaseModel):
         The layers that get adapters.
     batch_size, gradient_accumulation : int
         Examples at once on a card, and how many such batches make a step.
+    gradient_checkpointing : bool
+        Compute the inner values again on the way back, in place of keeping them: slower, in much less memory.
     warmup_steps : int
         Steps over which the learning rate rises.
     epochs : float
@@ -64,9 +80,14 @@ class Recipe(BaseModel):
     sample: int = Field(default=100_000, ge=1)
     whole_set: bool = False
     grouped: bool = False
-    numbers: bool = True
-    price: bool = True
+    clean_text: bool = False
+    ignore_price: bool = False
+    validation: int = Field(default=500, ge=0)
+    evaluate_every: int = Field(default=200, ge=1)
+    patience: int = Field(default=0, ge=0)
     load_in_4bit: bool = True
+    precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    merged_precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     max_seq_length: int = Field(default=512, ge=16)
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=16, ge=1)
@@ -74,6 +95,7 @@ class Recipe(BaseModel):
     projections: list[str] = Field(default=PROJECTIONS, min_length=1)
     batch_size: int = Field(default=16, ge=1)
     gradient_accumulation: int = Field(default=4, ge=1)
+    gradient_checkpointing: bool = True
     warmup_steps: int = Field(default=5, ge=0)
     epochs: float = Field(default=3, gt=0, allow_inf_nan=False)
     learning_rate: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
@@ -85,7 +107,7 @@ class Recipe(BaseModel):
     @property
     def selection(self) -> Selection:
         """Which rows are learned from, and what of them is shown."""
-        return Selection(None if self.whole_set else self.sample, self.grouped, self.numbers, self.price)
+        return Selection(None if self.whole_set else self.sample, self.grouped, self.clean_text, self.ignore_price)
 
     def steps(self, rows: int) -> int:
         """Return how many steps so many rows take: an epoch's last batch may be smaller."""

@@ -35,7 +35,7 @@ def test_inputs_in_label_out(make_products) -> None:
 
 
 def test_without_price_and_numbers(make_products) -> None:
-    (first, _) = prompts(make_products(ROWS), SCHEMA, Selection(numbers=False, price=False))
+    (first, _) = prompts(make_products(ROWS), SCHEMA, Selection(clean_text=True, ignore_price=True))
     assert json.loads(first[0]["content"]) == {"description": "dm br bottle", "retailer": "tesco"}
 
 

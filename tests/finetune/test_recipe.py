@@ -35,7 +35,7 @@ def test_the_other_tries() -> None:
     assert load_recipe("lora-phi3").selection.sample is None
     assert load_recipe("lora-llama3-8b-grouped").selection.grouped
     bare = load_recipe("lora-llama3-8b-no-numbers")
-    assert (bare.selection, bare.epochs) == (Selection(150_000, numbers=False, price=False), 2)
+    assert (bare.selection, bare.epochs) == (Selection(150_000, clean_text=True, ignore_price=True), 2)
 
 
 def test_steps() -> None:
