@@ -128,6 +128,12 @@ class Model:
             )
 
 
+def work_folder(out: str | Path) -> Path:
+    """Return where a fit that is to be saved in `out` keeps what it needs to go on."""
+    out = Path(out)
+    return out.with_name(out.name + ".training")
+
+
 def check_place(folder: str | Path) -> None:
     """Refuse a folder that no model may be written to.
 
@@ -148,6 +154,7 @@ def fit(
     schema: str | Schema = "indoml",
     seed: int = 0,
     progress: Progress = silent,
+    work: str | Path | None = None,
     **options: Any,
 ) -> Model:
     """Fit a strategy on labelled products.
@@ -157,13 +164,16 @@ def fit(
     train : DataFrame, str, Path or Products, or a list of these
         Products with labels: a frame with inputs and levels, or a file or folder as the command's ``--train``.
     strategy : str
-        Its name: ``rag`` or ``tree``.
+        Its name: ``rag``, ``tree`` or ``lora``.
     schema : str or Schema
         A preset's name, a TOML file or a schema.
     seed : int
         The same data, options and seed give the same model.
     progress : Progress
         Opens a progress bar.
+    work : str or Path, optional
+        A folder in which a fit of hours (``lora``) keeps its checkpoints: given the same one again, a fit that was
+        killed goes on. By default a new temporary one.
     **options
         The strategy's options, by the names of the command's flags: ``top_k=5``.
 
@@ -179,7 +189,8 @@ def fit(
     checked = check_options(chosen.options_class, strategy, options)
     parts: Sequence[Table] = [train] if isinstance(train, pd.DataFrame | Products | str | Path) else train
     products = join_products([_products(part, schema, labels=True) for part in parts])
-    return Model(chosen.fit(products, schema, checked, seed=seed, progress=progress), schema, seed=seed)
+    place = None if work is None else Path(work)
+    return Model(chosen.fit(products, schema, checked, seed=seed, progress=progress, work=place), schema, seed=seed)
 
 
 def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> Model:

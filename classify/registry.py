@@ -8,7 +8,11 @@ from typing import Any
 from catalog.errors import ShelfmarkError, check_installed, nearest
 from classify.strategies.base import check_options
 
-STRATEGIES = {"rag": "classify.strategies.rag:RagStrategy", "tree": "classify.strategies.tree:TreeStrategy"}
+STRATEGIES = {
+    "rag": "classify.strategies.rag:RagStrategy",
+    "tree": "classify.strategies.tree:TreeStrategy",
+    "lora": "classify.strategies.lora:LoraStrategy",
+}
 ENGINES = {
     "neighbours": "classify.engines.neighbours:NeighboursEngine",
     "vllm": "classify.engines.vllm:VllmEngine",

@@ -7,6 +7,7 @@ Each stage reads the file of the one before it, so that it can run on another ma
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -23,7 +24,7 @@ from classify.asking import read_answers, tally, unanswered
 from classify.held_out import HELD_OUT
 from classify.job import training_files
 from classify.lines import GrowingLines, count_lines, read_lines
-from classify.model import Model, fit, load
+from classify.model import Model, fit, load, work_folder
 from classify.registry import STRATEGIES, check_engine, find
 from classify.rundir import IMPORTED, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
@@ -259,7 +260,9 @@ class Run(RunDirectory):
             self._require_unchanged(name, file)
         train = join_products([read_products(place, self.schema, labels=True) for place in places])
         name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
-        fit(train, strategy=name, schema=self.schema, seed=seed, progress=self.progress, **options).save(out)
+        how: dict[str, Any] = {"schema": self.schema, "seed": seed, "progress": self.progress, "work": work_folder(out)}
+        fit(train, strategy=name, **how, **options).save(out)
+        shutil.rmtree(work_folder(out), ignore_errors=True)
         return len(train)
 
     def _timed(self, name: str, work: Callable[[], int]) -> None:

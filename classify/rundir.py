@@ -145,7 +145,8 @@ class RunDirectory:
 
     def has_work(self) -> bool:
         """Tell whether anything is done that would be lost with the directory."""
-        return bool(self.manifest["stages"]) or count_lines(self.folder / ASKED) > 0
+        trained = any(self.folder.glob("*.training/checkpoints/*"))
+        return bool(self.manifest["stages"]) or trained or count_lines(self.folder / ASKED) > 0
 
     def request_files(self) -> list[Path]:
         """Return the files of requests that an LLM is to answer.

@@ -131,3 +131,29 @@ def evaluation_table(whole: Evaluation, parts: dict[str, Evaluation], by: str | 
             "" if scores.ece is None else f"{scores.ece:.4f}",
         )
     return table
+
+
+def training_table(about: dict[str, Any]) -> Table:
+    """Return how a fine-tune went: rows, steps, time, item accuracy on held-out rows, and what merging changed."""
+    table = _two_columns(f"fine-tuned {about['base']}")
+    table.add_row("trained by", f"{about['backend']} on {about['device']}, {about['precision']}")
+    table.add_row("rows learned from", f"{about['rows']:,} of {about['all_rows']:,}")
+    table.add_row("rows held out", f"{about['validation_rows']:,}")
+    lengths = about["lengths"]
+    table.add_row("tokens a row", f"{lengths['mean']:,.0f}, the longest {lengths['longest']:,} of {lengths['limit']:,}")
+    trained, total = about["parameters"]["trained"], about["parameters"]["total"]
+    table.add_row("parameters trained", f"{trained:,} of {total:,} ({trained / total:.2%})")
+    early = " (stopped early)" if about["stopped_early"] else ""
+    table.add_row("steps", f"{about['steps']:,} of {about['planned_steps']:,}{early}")
+    table.add_row("training", f"{about['seconds']:,.0f} s")
+    for entry in [entry for entry in about["history"] if "item_accuracy" in entry][-10:]:
+        best = " (best)" if entry["step"] == about["best"]["step"] else ""
+        table.add_row(f"  step {entry['step']:,}{best}", f"item accuracy {entry['item_accuracy']:.4f}")
+    merge = about.get("merge")
+    if merge:
+        table.add_row(f"merged to {merge['precision']}", f"{merge['rows']:,} held-out rows asked twice")
+        table.add_row("  the adapter's answer", f"{merge['same_answer']:,}")
+        table.add_row("  the adapter's label path", f"{merge['same_path']:,}")
+    for note in about["notes"]:
+        table.add_row("note", Text(note))
+    return table

@@ -58,6 +58,15 @@ class Example:
     completion: list[Turn]
 
 
+def hold_out(rows: int, wanted: int, *, seed: int) -> tuple[Rows, Rows]:
+    """Part the numbers of so many rows into those to learn from and those held out, a tenth at most; both ascending.
+
+    Held-out rows are drawn at random, like those that the model will meet: a label path may be among them alone.
+    """
+    held = np.random.default_rng(seed).permutation(rows)[: min(wanted, rows // 10)]
+    return np.setdiff1d(np.arange(rows, dtype=np.intp), held), np.sort(held).astype(np.intp)
+
+
 def choose_rows(products: Products, selection: Selection, *, seed: int) -> Rows:
     """Return the rows to learn from, in ascending order.
 

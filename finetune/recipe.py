@@ -64,8 +64,8 @@ class Recipe(BaseModel):
         Of the optimizer.
     optimizer, schedule : str
         As transformers calls them.
-    seed : int
-        Of the sample, the order and the adapters' first weights.
+    train_seed : int
+        Of the order of the rows and of the adapters' first weights; which rows are learned from is the model's seed.
 
     References
     ----------
@@ -102,7 +102,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     optimizer: str = "adamw_8bit"
     schedule: str = "linear"
-    seed: int = Field(default=3407, ge=0)
+    train_seed: int = Field(default=3407, ge=0)
 
     @property
     def selection(self) -> Selection:
@@ -138,7 +138,7 @@ class Recipe(BaseModel):
             "max_length": self.max_seq_length,
             "completion_only_loss": True,
             "packing": False,
-            "seed": self.seed,
+            "seed": self.train_seed,
         }
 
 

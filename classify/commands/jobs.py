@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands import options as o
-from classify.commands.app import app, execute
+from classify.commands.app import app, execute, show
 
 
 @app.callback(invoke_without_command=True)
@@ -44,6 +45,14 @@ def classify(
     ask_by: o.AskByOption = None,
     llm_below: o.BelowOption = None,
     calibrate: o.CalibrateOption = None,
+    recipe: o.RecipeOption = None,
+    base: o.BaseOption = None,
+    backend: o.BackendOption = None,
+    sample: o.SampleOption = None,
+    epochs: o.EpochsOption = None,
+    serve: o.ServeOption = None,
+    accelerate_config: o.AccelerateOption = None,
+    report_to: o.ReportToOption = None,
     engine: o.EngineOption = None,
     llm: o.LlmOption = None,
     constrain: o.ConstrainOption = None,
@@ -107,6 +116,14 @@ def classify(
         ask_by=ask_by,
         llm_below=llm_below,
         calibrate=calibrate,
+        recipe=recipe,
+        base=base,
+        backend=backend,
+        sample=sample,
+        epochs=epochs,
+        serve=serve,
+        accelerate_config=accelerate_config,
+        report_to=report_to,
     )
     asked = o.given(
         llm=llm,
@@ -151,6 +168,7 @@ def fit(
     train: Annotated[list[Path], typer.Option(help="Labelled products; may be given more than once.")],
     out: Annotated[Path, typer.Option(help="The folder to write the model to.")],
     strategy: o.StrategyOption = None,
+    preset: o.PresetOption = None,
     schema: o.SchemaOption = "indoml",
     seed: o.SeedOption = 0,
     policy: o.PolicyOption = None,
@@ -164,11 +182,33 @@ def fit(
     clean_text: o.CleanOption = None,
     candidates_from: o.SourcesOption = None,
     llm_below: o.BelowOption = None,
+    recipe: o.RecipeOption = None,
+    base: o.BaseOption = None,
+    backend: o.BackendOption = None,
+    sample: o.SampleOption = None,
+    whole_set: o.WholeSetOption = None,
+    grouped: o.GroupedOption = None,
+    validation: o.ValidationOption = None,
+    max_seq_length: o.SequenceOption = None,
+    load_in_4bit: o.FourBitOption = None,
+    rank: o.RankOption = None,
+    alpha: o.AlphaOption = None,
+    epochs: o.EpochsOption = None,
+    batch_size: o.TrainBatchOption = None,
+    gradient_accumulation: o.AccumulationOption = None,
+    learning_rate: o.LearningRateOption = None,
+    evaluate_every: o.EvaluateOption = None,
+    patience: o.PatienceOption = None,
+    serve: o.ServeOption = None,
+    accelerate_config: o.AccelerateOption = None,
+    report_to: o.ReportToOption = None,
 ) -> None:
-    """Fit a strategy on labelled products and save the model."""
-    from classify.model import check_place
+    """Fit a strategy on labelled products and save the model; for lora this is the fine-tune."""
+    from classify.model import check_place, work_folder
     from classify.model import fit as fit_model
+    from classify.presets import load_preset
     from classify.progress import bar
+    from classify.tables import training_table
 
     check_place(out)
     options = o.given(
@@ -183,9 +223,45 @@ def fit(
         clean_text=clean_text,
         candidates_from=candidates_from,
         llm_below=llm_below,
+        recipe=recipe,
+        base=base,
+        backend=backend,
+        sample=sample,
+        whole_set=whole_set,
+        grouped=grouped,
+        validation=validation,
+        max_seq_length=max_seq_length,
+        load_in_4bit=load_in_4bit,
+        rank=rank,
+        alpha=alpha,
+        epochs=epochs,
+        batch_size=batch_size,
+        gradient_accumulation=gradient_accumulation,
+        learning_rate=learning_rate,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        serve=serve,
+        accelerate_config=accelerate_config,
+        report_to=report_to,
     )
-    model = fit_model(train, strategy=strategy or "rag", schema=schema, seed=seed, progress=bar, **options)
+    if preset is not None:
+        named = load_preset(preset)
+        if strategy not in (None, named.strategy):
+            raise ShelfmarkError(f"--preset {preset}: its strategy is {named.strategy}, not {strategy}")
+        strategy, options = named.strategy, {**named.options, **options}
+    work = work_folder(out)
+    name = strategy or "rag"
+    try:
+        model = fit_model(train, strategy=name, schema=schema, seed=seed, progress=bar, work=work, **options)
+    except KeyboardInterrupt:
+        if work.exists():
+            typer.echo(f"classify: stopped; the same command goes on from the last checkpoint in {work}", err=True)
+        raise
     model.save(out)
+    shutil.rmtree(work, ignore_errors=True)
+    about = getattr(model.strategy, "about", None)
+    if about is not None:
+        show(training_table(about))
     paths = len(model.strategy.taxonomy)
     typer.echo(
         f"{out}: a {model.strategy.name} model of {paths:,} label paths; use it with classify --model {out} --test TEST"

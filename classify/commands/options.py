@@ -17,8 +17,13 @@ TrainOption = Annotated[
     ),
 ]
 SchemaOption = Annotated[str, typer.Option(help="Which columns to read: indoml, esci, relevance, or a TOML file.")]
-StrategyOption = Annotated[str | None, typer.Option(help="How a product becomes a label path: rag (default), or tree.")]
-PresetOption = Annotated[str | None, typer.Option(help="Settings by name: rag-llama31. Other options go before it.")]
+StrategyOption = Annotated[
+    str | None, typer.Option(help="How a product becomes a label path: rag (default), tree or lora.")
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(help="Settings by name: rag-llama31, lora-llama3-8b, lora-small ... Other options go before it."),
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
 UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
 PriceOption = Annotated[
@@ -73,6 +78,51 @@ PolicyOption = Annotated[
 TopNOption = Annotated[int | None, typer.Option(help="Tell up to so many paths with their probabilities (tree).")]
 AbstainOption = Annotated[
     float | None, typer.Option(help="Leave levels empty whose probability is lower, for a person to fill in (tree).")
+]
+
+# Of fine-tunes.
+RecipeOption = Annotated[
+    str | None, typer.Option(help="The recipe: lora-llama3-8b (default), lora-small, ... or a TOML file (lora).")
+]
+BaseOption = Annotated[str | None, typer.Option(help="The model to fine-tune: a folder or a Hugging Face name (lora).")]
+BackendOption = Annotated[
+    str | None,
+    typer.Option(help="What trains: unsloth (on a GPU), trl, or auto (default): unsloth where it can (lora)."),
+]
+WholeSetOption = Annotated[bool | None, typer.Option("--whole-set", help="Learn from every row (lora).")]
+GroupedOption = Annotated[
+    bool | None, typer.Option("--grouped", help="Leave out near-duplicates of a retailer first (lora).")
+]
+ValidationOption = Annotated[
+    int | None, typer.Option(help="Rows held out, to measure item accuracy on while training (lora, default 500).")
+]
+SequenceOption = Annotated[
+    int | None, typer.Option(help="Tokens of a row at most, label included (lora, default 512).")
+]
+FourBitOption = Annotated[
+    bool | None, typer.Option("--load-in-4bit/--no-4bit", help="Hold the base in 4 bits (lora, default).")
+]
+RankOption = Annotated[int | None, typer.Option(help="Of the adapters (lora, default 16).")]
+AlphaOption = Annotated[int | None, typer.Option(help="Scales the adapters: alpha / rank (lora, default 16).")]
+TrainBatchOption = Annotated[int | None, typer.Option(help="Rows at once on a card (lora, default 16).")]
+AccumulationOption = Annotated[int | None, typer.Option(help="Batches that make a step (lora, default 4).")]
+LearningRateOption = Annotated[float | None, typer.Option(help="Of the optimizer (lora, default 2e-4).")]
+EvaluateOption = Annotated[
+    int | None, typer.Option(help="Steps between evaluations, and between checkpoints (lora, default 200).")
+]
+PatienceOption = Annotated[
+    int | None, typer.Option(help="Stop after so many evaluations without a better one (lora, default: never).")
+]
+SampleOption = Annotated[int | None, typer.Option(help="Rows to learn from, stratified on the label path (lora).")]
+EpochsOption = Annotated[float | None, typer.Option(help="Passes over the rows (lora).")]
+ServeOption = Annotated[
+    str | None, typer.Option(help="What answers: merged (default), or adapter, beside its base (lora).")
+]
+AccelerateOption = Annotated[
+    str | None, typer.Option(help="accelerate's YAML or DeepSpeed's JSON, to train on several GPUs (lora).")
+]
+ReportToOption = Annotated[
+    str | None, typer.Option(help="Send the curves to wandb or tensorboard, or none (default) (lora).")
 ]
 
 # Of engines.

@@ -33,8 +33,10 @@ class Strategy(Protocol):
     taxonomy: Taxonomy
 
     @classmethod
-    def fit(cls, train: Products, schema: Schema, options: Any, *, seed: int, progress: Progress) -> Self:
-        """Learn from labelled products."""
+    def fit(
+        cls, train: Products, schema: Schema, options: Any, *, seed: int, progress: Progress, work: Path | None = None
+    ) -> Self:
+        """Learn from labelled products; what takes hours keeps in the folder `work` what it needs to go on there."""
 
     def save(self, folder: Path) -> None:
         """Write what was learned into `folder`."""

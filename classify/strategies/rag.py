@@ -48,8 +48,18 @@ class RagStrategy:
         self._count = token_counter(options.tokenizer)
 
     @classmethod
-    def fit(cls, train: Products, schema: Schema, options: RagOptions, *, seed: int, progress: Progress) -> RagStrategy:
+    def fit(
+        cls,
+        train: Products,
+        schema: Schema,
+        options: RagOptions,
+        *,
+        seed: int,
+        progress: Progress,
+        work: Path | None = None,
+    ) -> RagStrategy:
         """Index the products and tune the vote on some of them; fit `tree` where it is wanted."""
+        del work
         encoder = make_encoder(options.encoder)
         with progress("index", len(train)) as advance:
             index = Index.build(_cleaned(train, options), schema, encoder, advance)

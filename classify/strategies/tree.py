@@ -62,9 +62,17 @@ class TreeStrategy:
 
     @classmethod
     def fit(
-        cls, train: Products, schema: Schema, options: TreeOptions, *, seed: int, progress: Progress
+        cls,
+        train: Products,
+        schema: Schema,
+        options: TreeOptions,
+        *,
+        seed: int,
+        progress: Progress,
+        work: Path | None = None,
     ) -> TreeStrategy:
         """Fit the classifier."""
+        del work
         return cls(fit_with_bar(train, schema, options.encoder, seed=seed, progress=progress), schema, options)
 
     def save(self, folder: Path) -> None:
