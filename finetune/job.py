@@ -114,8 +114,8 @@ def begin(
     wanted = {
         "recipe": recipe.model_dump(),
         "backend": backend,
-        "train": _fingerprint(learned),
-        "validation": _fingerprint([example for example, _ in held_out]),
+        "learned_rows": _fingerprint(learned),
+        "held_out_rows": _fingerprint([example for example, _ in held_out]),
         "report_to": report_to,
     }
     started = (folder / "training.json").is_file() or last_checkpoint(folder / "checkpoints") is not None
@@ -146,12 +146,12 @@ COMPLETE = "complete.json"
 
 
 def _require_same(folder: Path, here: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name, value in {**wanted["recipe"], **{key: wanted[key] for key in ("backend", "train", "validation")}}.items():
+    for name, value in {**wanted["recipe"], **{key: wanted[key] for key in ("backend", "learned_rows", "held_out_rows")}}.items():
         if name == "about":
             continue
         before = here["recipe"].get(name, here.get(name))
         if before != value:
-            rows = name in ("train", "validation")
+            rows = name.endswith("_rows")
             what = "other rows" if rows else f"another recipe ({name} was {before}, now {value})"
             raise ShelfmarkError(
                 f"{folder}: an unfinished fine-tune by {what}; give it the same again, choose another --out, or "
