@@ -169,16 +169,16 @@ def _on_card(card: Card, recipe: Recipe, workload: Workload, shape: Architecture
     needed = training_memory(recipe, shape, workload.longest, recipe.batch_size)
     batch = largest_batch(recipe, shape, workload.longest, _USABLE * card.memory)
     a_step = recipe.batch_size * recipe.gradient_accumulation
-    note, hours = "" if card.bfloat16 else "in float16", None
+    notes, hours = [] if card.bfloat16 or recipe.precision == "float32" else ["in float16"], None
     if batch is None:
         one = training_memory(recipe, shape, workload.longest, 1).total
-        note = f"too small: one row at once needs {one:.1f} GB"
+        notes.append(f"too small: one row at once needs {one:.1f} GB")
     elif batch < recipe.batch_size:
-        note = f"too small: needs {needed.total:.1f} GB; with batch {batch} x {_batches(a_step, batch)} it fits"
+        notes.append(f"too small: needs {needed.total:.1f} GB; with batch {batch} x {_batches(a_step, batch)} it fits")
     if recipe.precision == "bfloat16" and not card.bfloat16:
-        batch, note = None, "has no bfloat16, which the recipe asks for; take precision auto"
+        batch, notes = None, ["has no bfloat16, which the recipe asks for; take precision auto"]
     elif recipe.precision == "float32":
-        note = "; ".join(filter(None, [note, "its speed in float32 is not known"]))
+        notes.append("its speed in float32 is not known")
     elif batch is not None:
         hours = training_hours(recipe, workload.rows, workload.tokens_a_row, shape, card)
     predicted = prediction_hours(workload, shape, card) if workload.test_rows else None
@@ -193,7 +193,7 @@ def _on_card(card: Card, recipe: Recipe, workload: Workload, shape: Architecture
         prediction_hours=None if predicted is None else predicted[0],
         prediction_bits=None if predicted is None else predicted[1],
         dollars=((hours or 0) + (predicted[0] if predicted else 0)) * (card.dollars or 0) if known else None,
-        note=note,
+        note="; ".join(notes),
     )
 
 

@@ -65,7 +65,9 @@ def test_the_largest_batch_that_fits(work: Workload) -> None:
     assert training_memory(BEST, LLAMA, 500, found.batch_size).total <= room
     assert training_memory(BEST, LLAMA, 500, found.batch_size + 1).total > room
     assert 48 <= found.batch_size * found.gradient_accumulation <= 80
-    assert found.note.startswith(f"too small: needs {found.needed.total:.1f} GB; with batch {found.batch_size} x ")
+    assert found.note.startswith(
+        f"in float16; too small: needs {found.needed.total:.1f} GB; with batch {found.batch_size} x "
+    )
     assert found.training_hours is not None
     assert largest_batch(BEST, LLAMA, 500, 1000) == 16
 
@@ -74,7 +76,7 @@ def test_a_card_that_not_even_one_row_fits_on(work: Workload) -> None:
     found = on("T4", load_recipe("lora-llama3-8b", load_in_4bit=False), work)
     assert (found.fits, found.batch_size, found.gradient_accumulation) == (False, None, None)
     assert (found.training_hours, found.dollars) == (None, None)
-    assert found.note.startswith("too small: one row at once needs 1")
+    assert found.note.startswith("in float16; too small: one row at once needs 1")
 
 
 def test_an_unknown_price_is_unknown(work: Workload) -> None:
