@@ -30,6 +30,8 @@ class Question:
         The columns of both.
     options : dict
         The options that were given and are the strategy's.
+    seed : int
+        Chooses the rows, as it does in the fit.
     """
 
     train: Sequence[Path]
@@ -37,6 +39,7 @@ class Question:
     test_rows: int | None
     schema: Schema
     options: dict[str, Any]
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ def _plan_lora(question: Question) -> Planned:
 
     changes = dict(question.options)
     cards = load_cards(changes.pop("cards", None))
-    recipe = load_recipe(changes.pop("recipe", "lora-llama3-8b"), **_sample_or_whole(changes))
+    recipe = load_recipe(changes.pop("recipe", "lora-llama3-8b"), **changes)
     shape, counted = load_architecture(recipe.base), counter(recipe.base)
-    workload = measure(_train(question), _test(question), question.schema, recipe, counted)
+    workload = measure(_train(question), _test(question), question.schema, recipe, counted, seed=question.seed)
     made = make_plan(recipe, workload, shape, cards)
     problem = None
     try:
@@ -94,15 +97,6 @@ def _plan_lora(question: Question) -> Planned:
     except ShelfmarkError as error:
         problem = error
     return Planned(lora_value(made), lora_tables(made), problem)
-
-
-def _sample_or_whole(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes, in which --sample goes before a recipe's whole set."""
-    if "sample" not in changes:
-        return changes
-    if changes.get("whole_set"):
-        raise ShelfmarkError("give one of --sample and --whole-set")
-    return {**changes, "whole_set": False}
 
 
 def _train(question: Question) -> Products:

@@ -8,10 +8,10 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, check_installed, first_line, require
 from catalog.hub import not_loaded
+from finetune.checks import SMALLER
 from finetune.recipe import Recipe
 
 BACKENDS = ("unsloth", "trl")
-SMALLER = "take a smaller --base or --batch-size, or --recipe lora-small"
 
 
 @dataclass
@@ -142,32 +142,7 @@ def load_base(recipe: Recipe, precision: str, *, on_cpu: bool = False) -> tuple[
         raise
     except Exception as error:  # the libraries raise many kinds
         raise not_loaded("--base", recipe.base, error, SMALLER) from None
-    require_template(tokenizer, recipe.base)
     return model, tokenizer
-
-
-def require_template(tokenizer: Any, base: str) -> None:
-    """Refuse a base that was not made for chat.
-
-    Raises
-    ------
-    ShelfmarkError
-        When it has no chat template, or one that cannot be used.
-    """
-    try:
-        turns = [{"role": "user", "content": "a"}]
-        before = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": "b"}], tokenize=False)
-    except Exception as error:  # a template is code, and may raise anything
-        raise ShelfmarkError(
-            f"--base {base}: its chat template cannot be used ({first_line(error)}); take a model tuned for chat "
-            "(often named ...-Instruct)"
-        ) from None
-    if not whole.startswith(before):
-        raise ShelfmarkError(
-            f"--base {base}: its chat template writes another text before an answer than it asks with, so that the "
-            "answer cannot be learned alone; take another model tuned for chat"
-        )
 
 
 def quieten(library: Any) -> None:
@@ -207,7 +182,6 @@ def _load_unsloth(recipe: Recipe) -> Loaded:
         model, tokenizer = unsloth.FastLanguageModel.from_pretrained(**loading, dtype=getattr(torch, precision))
     except Exception as error:  # the libraries raise many kinds
         raise not_loaded("--base", recipe.base, error, SMALLER) from None
-    require_template(tokenizer, recipe.base)
     model = unsloth.FastLanguageModel.get_peft_model(model, **adapting)
     return Loaded(model, tokenizer, "cuda", precision, [])
 

@@ -146,7 +146,10 @@ COMPLETE = "complete.json"
 
 
 def _require_same(folder: Path, here: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name, value in {**wanted["recipe"], **{key: wanted[key] for key in ("backend", "learned_rows", "held_out_rows")}}.items():
+    for name, value in {
+        **wanted["recipe"],
+        **{key: wanted[key] for key in ("backend", "learned_rows", "held_out_rows")},
+    }.items():
         if name == "about":
             continue
         before = here["recipe"].get(name, here.get(name))

@@ -150,12 +150,12 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
     name : str
         A name of ``recipes.toml`` beside this module, or the path of a TOML file of figures.
     **changes
-        Figures that go before the recipe's.
+        Figures that go before the recipe's; a `sample` that is asked for also goes before its `whole_set`.
 
     Raises
     ------
     ShelfmarkError
-        When there is no such recipe, or a figure is unknown or wrong.
+        When there is no such recipe, a figure is unknown or wrong, or both a sample and the whole set are asked for.
     """
     known = tomllib.loads(RECIPES.read_text(encoding="utf-8"))
     if name in known:
@@ -164,6 +164,10 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
         values = _read(Path(name))
     else:
         raise ShelfmarkError(f"--recipe {name}: unknown{nearest(name, known)}; there are: {', '.join(known)}")
+    if "sample" in changes:
+        if changes.get("whole_set"):
+            raise ShelfmarkError("give one of --sample and --whole-set")
+        changes["whole_set"] = False
     try:
         return Recipe(**{**values, **changes})
     except ValidationError as error:

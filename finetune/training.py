@@ -11,12 +11,14 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError, check_installed, first_line, require
+from catalog.errors import ShelfmarkError, first_line, require
 from catalog.files import read_json, write_json
-from finetune.backends import SMALLER, Loaded, load
-from finetune.examples import Example, Lengths, Turn, measure_lengths
+from finetune.backends import Loaded, load
+from finetune.checks import SMALLER, chat_tokenizer, check_disk, check_memory, check_tracker, lengths_of, longest_answer
+from finetune.examples import Example, Lengths, Turn
 from finetune.generate import answers
 from finetune.job import COMPLETE, TrainingJob, last_checkpoint
+from finetune.record import record
 
 Judge = Callable[[Sequence[str]], Sequence[bool]]
 """Tells which answers to the validation rows, all of them in order, are right."""
@@ -29,11 +31,10 @@ NOT_ADAPTERS = (
     "scheduler*",
     "rng_state*",
     "scaler*",
-    "trainer_state.json",
-    "training_args.bin",
+    "train*",
+    "README.md",
     COMPLETE,
 )
-TRACKERS = ("none", "tensorboard", "wandb")
 
 
 def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> None:
@@ -55,12 +56,16 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
     ShelfmarkError
         When the base cannot be loaded, examples are too long, memory or disk do not suffice.
     """
+    recipe, (learned, held_out) = job.recipe, (job.examples(), job.validation())
+    if job.backend == "unsloth":
+        require("unsloth", "unsloth")  # it changes transformers and trl, so it has to come first
     check_tracker(job.report_to)
-    loaded = load(job.backend, job.recipe)
-    learned, held_out = job.examples(), job.validation()
-    lengths = measure_lengths(learned, lambda turns: _tokens(loaded.tokenizer, turns), job.recipe.max_seq_length)
-    most_tokens = longest_answer(loaded.tokenizer, learned) + MARGIN
-    _check_disk(job, loaded.model)
+    tokenizer = chat_tokenizer(recipe.base)
+    lengths = lengths_of(tokenizer, learned, recipe.max_seq_length)
+    most_tokens = longest_answer(tokenizer, learned) + MARGIN
+    check_memory(recipe, int(lengths.counts.max()))
+    check_disk(recipe, job.folder)
+    loaded = load(job.backend, recipe)
     trainer = _trainer(job, loaded, learned, _Judged([turns for turns, _ in held_out], judge, most_tokens))
     checkpoint = last_checkpoint(job.checkpoints)
     past = read_json(checkpoint / COMPLETE)["seconds"] if checkpoint else 0.0
@@ -75,35 +80,12 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
                 advance = bars.enter_context(progress("train", steps * rows_a_step))
                 return lambda done: advance(done * rows_a_step)
 
-            trainer.add_callback(_watcher(trainer, past, tell, bar))
+            trainer.add_callback(_watcher(past, tell, bar))
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     except Exception as error:  # the libraries raise many kinds
         raise _stopped(job, error) from error
     if trainer.is_world_process_zero():
         _finish(job, trainer, loaded, lengths, most_tokens)
-
-
-def check_tracker(name: str) -> None:
-    """Refuse a tracker that there is not.
-
-    Raises
-    ------
-    ShelfmarkError
-        When it is unknown or not installed.
-    """
-    if name not in TRACKERS:
-        raise ShelfmarkError(f"--report-to {name}: unknown; there are: {', '.join(TRACKERS)}")
-    if name != "none":
-        try:
-            check_installed(name, "lora")
-        except ShelfmarkError:
-            raise ShelfmarkError(f"--report-to {name}: install it with pip install {name}") from None
-
-
-def longest_answer(tokenizer: Any, learned: Sequence[Example]) -> int:
-    """Return the tokens of the longest answer among the examples, its end included."""
-    texts = {one.completion[-1]["content"] for one in learned}
-    return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts) + 1
 
 
 class _Judged:
@@ -201,7 +183,7 @@ def _trainer(job: TrainingJob, loaded: Loaded, learned: Sequence[Example], judge
     return trainer
 
 
-def _watcher(trainer: Any, past: float, tell: Tell, bar: Callable[[int], Callable[[int], None]]) -> Any:
+def _watcher(past: float, tell: Tell, bar: Callable[[int], Callable[[int], None]]) -> Any:
     """Return the callback that tells of the training, and marks checkpoints as whole."""
     transformers: Any = require("transformers", "lora")
     started = time.perf_counter()
@@ -225,77 +207,24 @@ def _watcher(trainer: Any, past: float, tell: Tell, bar: Callable[[int], Callabl
 
         def on_save(self, settings: Any, state: Any, *_: Any, **__: Any) -> None:
             if state.is_world_process_zero:
-                trainer.whole_seconds = round(past + time.perf_counter() - started, 3)
                 place = Path(settings.output_dir) / f"checkpoint-{state.global_step}"
-                write_json(place / COMPLETE, {"seconds": trainer.whole_seconds})
+                write_json(place / COMPLETE, {"seconds": round(past + time.perf_counter() - started, 3)})
 
     return Watcher()
 
 
 def _finish(job: TrainingJob, trainer: Any, loaded: Loaded, lengths: Lengths, most_tokens: int) -> None:
-    torch, state = require("torch", "lora"), trainer.state
     last = last_checkpoint(job.checkpoints)
     assert last is not None
-    best = job.checkpoints / Path(state.best_model_checkpoint).name if state.best_model_checkpoint else last
+    told = trainer.state.best_model_checkpoint
+    best = job.checkpoints / Path(told).name if told else last
     for source, target in ((best, job.adapter), (last, job.last)):
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_ADAPTERS))
-    trained, total = trainer.model.get_nb_trainable_parameters()
-    history = _history(state.log_history)
+    seconds = read_json(last / COMPLETE)["seconds"]
     step = int(best.name.rpartition("-")[2])
-    scores = {entry["step"]: entry["item_accuracy"] for entry in history if "item_accuracy" in entry}
-    about = {
-        "base": job.recipe.base,
-        "backend": job.backend,
-        "rows": len(lengths.counts),
-        "validation_rows": sum(1 for _ in _jsonl(job.folder / "validation.jsonl")),
-        "steps": state.global_step,
-        "planned_steps": state.max_steps,
-        "stopped_early": state.global_step < state.max_steps,
-        "seconds": trainer.whole_seconds,
-        "device": torch.cuda.get_device_name() if loaded.device == "cuda" else "cpu",
-        "processes": trainer.accelerator.num_processes,
-        "precision": loaded.precision,
-        "parameters": {"trained": trained, "total": total},
-        "versions": {name: _version(name) for name in ("torch", "transformers", "trl", "peft", "unsloth")},
-        "lengths": {
-            "limit": lengths.limit,
-            "longest": int(lengths.counts.max()),
-            "mean": round(float(lengths.counts.mean()), 2),
-            "histogram": lengths.histogram(),
-        },
-        "most_answer_tokens": most_tokens,
-        "history": history,
-        "best": {"step": step, "item_accuracy": scores.get(step)},
-        "notes": loaded.notes,
-    }
-    if torch.cuda.is_available():
-        about["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    about = record(job, trainer, loaded, lengths, best_step=step, most_tokens=most_tokens, seconds=seconds)
     write_json(job.folder / "training.json", about)
-
-
-def _history(log: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what was logged, one entry a step: loss, learning_rate, eval_loss and item_accuracy, as far as told."""
-    steps: dict[int, dict[str, Any]] = {}
-    names = {"loss": "loss", "learning_rate": "learning_rate", "eval_loss": "eval_loss"}
-    names["eval_item_accuracy"] = "item_accuracy"
-    for entry in log:
-        told = {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
-        if told:
-            steps.setdefault(entry["step"], {"step": entry["step"]}).update(told)
-    return [steps[step] for step in sorted(steps)]
-
-
-def _check_disk(job: TrainingJob, model: Any) -> None:
-    trained, total = model.get_nb_trainable_parameters()
-    # Three checkpoints at once, of 4-byte weights and two moments of the optimizer each; then 2 bytes a merged weight.
-    needed = 3 * trained * 12 + total * 2
-    free = shutil.disk_usage(job.folder).free
-    if free < needed:
-        raise ShelfmarkError(
-            f"{job.folder}: {free / 1e9:.1f} GB are free on its disk, and about {needed / 1e9:.1f} GB are needed for "
-            "checkpoints and the merged model; free some, or choose another --out"
-        )
 
 
 def _stopped(job: TrainingJob, error: Exception) -> Exception:
@@ -313,21 +242,8 @@ def _stopped(job: TrainingJob, error: Exception) -> Exception:
     return error
 
 
-def _tokens(tokenizer: Any, turns: list[Turn]) -> int:
-    return len(tokenizer.apply_chat_template(turns, return_dict=False))
-
-
 def _jsonl(path: Path) -> Any:
     with open(path, encoding="utf-8") as stream:
         for line in stream:
             row = json.loads(line)
             yield {"prompt": row["prompt"], "completion": row["completion"]}
-
-
-def _version(name: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -12,7 +12,7 @@ from catalog.errors import ShelfmarkError
 from catalog.products import Products
 from catalog.schema import Schema
 from finetune.architecture import local_folder
-from finetune.examples import Lengths, choose_rows, examples, prompts
+from finetune.examples import Lengths, choose_rows, examples, hold_out, prompts
 from finetune.recipe import Recipe
 from rag.tokens import TokenCounter, estimate_tokens, token_counter
 
@@ -125,21 +125,21 @@ def counter(base: str) -> Counter:
         raise ShelfmarkError(str(error).replace("--tokenizer", "--base", 1)) from None
 
 
-def rows_to_learn(products: Products, recipe: Recipe) -> tuple[NDArray[np.intp], int]:
-    """Return the rows to learn from and how many were held out before: at random, a tenth of all at most.
+def rows_to_learn(products: Products, recipe: Recipe, seed: int) -> tuple[NDArray[np.intp], int]:
+    """Return the rows to learn from, and how many are held out before.
 
     Raises
     ------
     ShelfmarkError
         As `finetune.examples.choose_rows`.
     """
-    held_out = min(recipe.validation, len(products) // 10)
-    shuffled = np.random.default_rng(recipe.seed).permutation(len(products))
-    left = np.sort(shuffled[held_out:])
-    return left[choose_rows(products.take(left), recipe.selection, seed=recipe.seed)], held_out
+    rest, held_out = hold_out(len(products), recipe.validation, seed=seed)
+    return rest[choose_rows(products.take(rest), recipe.selection, seed=seed)], len(held_out)
 
 
-def measure(train: Products, test: Products | int | None, schema: Schema, recipe: Recipe, counted: Counter) -> Workload:
+def measure(
+    train: Products, test: Products | int | None, schema: Schema, recipe: Recipe, counted: Counter, *, seed: int = 0
+) -> Workload:
     """Choose the rows as training would, and count tokens.
 
     Parameters
@@ -154,22 +154,24 @@ def measure(train: Products, test: Products | int | None, schema: Schema, recipe
         Says which rows, and what of them is shown.
     counted : Counter
         What counts.
+    seed : int
+        Chooses the rows, as it does for training.
 
     Raises
     ------
     ShelfmarkError
         When `train` has no labels, or the sample is smaller than the number of label paths.
     """
-    rows, held_out = rows_to_learn(train, recipe)
+    rows, held_out = rows_to_learn(train, recipe, seed)
     learned = train.take(rows)
-    some, long = _some(learned, recipe.seed)
+    some, long = _some(learned, seed)
     lengths = Lengths(_count(learned.take(some), schema, recipe, counted), recipe.max_seq_length)
     longest = int(max(lengths.counts.max(), _count(learned.take(long), schema, recipe, counted).max(initial=0)))
 
     asked = _prompts(learned.take(some), schema, recipe, counted)
     answers = float(lengths.counts.mean() - asked.mean())
     if isinstance(test, Products):
-        some, _ = _some(test, recipe.seed)
+        some, _ = _some(test, seed)
         asked = _prompts(test.take(some), schema, recipe, counted)
     return Workload(
         rows=len(rows),

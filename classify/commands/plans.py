@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from classify.commands.app import app, show
-from classify.commands.options import CleanOption, SchemaOption, given
+from classify.commands.options import CleanOption, SchemaOption, SeedOption, given
 
 
 @app.command()
@@ -31,7 +31,7 @@ def plan(
     batch_size: Annotated[int | None, typer.Option(help="Rows at once on a card.")] = None,
     gradient_accumulation: Annotated[int | None, typer.Option(help="Batches that make a step.")] = None,
     max_seq_length: Annotated[int | None, typer.Option(help="Tokens of a row at most.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the sample (default: the recipe's).")] = None,
+    seed: SeedOption = 0,
     schema: SchemaOption = "indoml",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -53,9 +53,8 @@ def plan(
         batch_size=batch_size,
         gradient_accumulation=gradient_accumulation,
         max_seq_length=max_seq_length,
-        seed=seed,
     )
-    planned = make_plan(strategy, Question(train, test, test_rows, load_schema(schema), options))
+    planned = make_plan(strategy, Question(train, test, test_rows, load_schema(schema), options, seed))
     if json:
         import json as encoder
 

@@ -19,10 +19,10 @@ from classify.finetuning import READING, path_reader, train_apart
 from classify.progress import Progress
 from classify.strategies.base import Options
 from finetune.backends import choose_backend
+from finetune.checks import check_tracker
 from finetune.examples import choose_rows, examples, hold_out, prompts
 from finetune.job import TrainingJob, begin, read_validation
 from finetune.recipe import Recipe, load_recipe
-from finetune.training import check_tracker
 
 COMPARED = 200
 """Held-out rows that the merged model and the adapter are both asked about."""
@@ -60,8 +60,9 @@ class LoraOptions(Recipe, Options):
         """Put the recipe's figures under those that were given; a fitted model's are all given."""
         if Recipe.model_fields.keys() <= values.keys():
             return values
-        name = values.get("recipe", cls.model_fields["recipe"].default)
-        return {**load_recipe(name).model_dump(), **values}
+        changes = {name: value for name, value in values.items() if name in Recipe.model_fields}
+        recipe = load_recipe(values.get("recipe", cls.model_fields["recipe"].default), **changes)
+        return {**values, **recipe.model_dump()}
 
     @field_validator("accelerate_config")
     @classmethod

@@ -23,21 +23,21 @@ SIGNS = Counter(signs, estimated=False)
 
 
 def test_rows_are_held_out_before_the_sample(shop) -> None:
-    rows, held_out = rows_to_learn(shop.train, Recipe(validation=20))
+    rows, held_out = rows_to_learn(shop.train, Recipe(validation=20), 0)
     assert (len(rows), held_out) == (len(shop.train) - 20, 20)
     assert len(set(rows.tolist())) == len(rows)
-    rows, held_out = rows_to_learn(shop.train, Recipe(validation=500))
+    rows, held_out = rows_to_learn(shop.train, Recipe(validation=500), 0)
     assert (len(rows), held_out) == (len(shop.train) - 26, 26)  # a tenth at most
-    rows, _ = rows_to_learn(shop.train, Recipe(sample=230))
+    rows, _ = rows_to_learn(shop.train, Recipe(sample=230), 0)
     assert len(rows) == 230
-    assert len(rows_to_learn(shop.train, Recipe(sample=230, whole_set=True))[0]) == len(shop.train) - 26
+    assert len(rows_to_learn(shop.train, Recipe(sample=230, whole_set=True), 0)[0]) == len(shop.train) - 26
     with pytest.raises(ShelfmarkError, match="cannot hold a row of each"):
-        rows_to_learn(shop.train, Recipe(sample=3))
+        rows_to_learn(shop.train, Recipe(sample=3), 0)
 
 
 def test_grouped_rows_are_fewer(shop) -> None:
     twice = join_products([shop.train, shop.train])
-    assert len(rows_to_learn(twice, Recipe(grouped=True))[0]) <= len(shop.train)
+    assert len(rows_to_learn(twice, Recipe(grouped=True), 0)[0]) <= len(shop.train)
 
 
 def test_tokens_are_those_of_the_examples(shop) -> None:

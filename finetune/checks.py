@@ -1,0 +1,165 @@
+"""What is looked at before hours are spent: the base's chat template, the examples' lengths, memory, disk, trackers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import ShelfmarkError, check_installed, first_line, require
+from catalog.hub import not_loaded
+from finetune.architecture import Architecture, load_architecture
+from finetune.examples import Example, Lengths, Turn, measure_lengths
+from finetune.memory import GIGA, training_memory, weight_bytes
+from finetune.plan import largest_batch
+from finetune.recipe import Recipe
+
+TRACKERS = ("none", "tensorboard", "wandb")
+SMALLER = "take a smaller --base or --batch-size, or --recipe lora-small"
+CHECKPOINTS = 3  # on disk at once: the best, the last, and the one that is being written
+ADAPTER_BYTES = 12  # of a trained weight in a checkpoint: itself and the optimizer's two moments
+
+
+def check_tracker(name: str) -> None:
+    """Refuse a tracker that there is not.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it is unknown or not installed.
+    """
+    if name not in TRACKERS:
+        raise ShelfmarkError(f"--report-to {name}: unknown; there are: {', '.join(TRACKERS)}")
+    if name != "none":
+        try:
+            check_installed(name, "lora")
+        except ShelfmarkError:
+            raise ShelfmarkError(f"--report-to {name}: install it with pip install {name}") from None
+
+
+def chat_tokenizer(base: str) -> Any:
+    """Return the tokenizer of a base that is tuned for chat.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it cannot be loaded, or has no chat template that answers can be learned by.
+    """
+    library = require("transformers", "lora")
+    try:
+        tokenizer = library.AutoTokenizer.from_pretrained(base)
+    except Exception as error:  # the library raises many kinds
+        raise not_loaded("--base", base, error, SMALLER) from None
+    turns = [{"role": "user", "content": "a"}]
+    try:
+        before = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": "b"}], tokenize=False)
+    except Exception as error:  # a template is code, and may raise anything
+        raise ShelfmarkError(
+            f"--base {base}: its chat template cannot be used ({first_line(error)}); take a model tuned for chat "
+            "(often named ...-Instruct)"
+        ) from None
+    if not whole.startswith(before):
+        raise ShelfmarkError(
+            f"--base {base}: its chat template writes something else before an answer than it asks with, so that the "
+            "answer alone cannot be learned; take another model tuned for chat"
+        )
+    return tokenizer
+
+
+def lengths_of(tokenizer: Any, learned: Sequence[Example], limit: int) -> Lengths:
+    """Return how long the examples are.
+
+    Raises
+    ------
+    ShelfmarkError
+        As `finetune.examples.measure_lengths`.
+    """
+
+    def count(turns: list[Turn]) -> int:
+        return len(tokenizer.apply_chat_template(turns, return_dict=False))
+
+    return measure_lengths(learned, count, limit)
+
+
+def longest_answer(tokenizer: Any, learned: Sequence[Example]) -> int:
+    """Return the tokens of the longest answer among the examples, its end included."""
+    texts = {one.completion[-1]["content"] for one in learned}
+    return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts) + 1
+
+
+def check_memory(recipe: Recipe, longest: int) -> None:
+    """Refuse a fine-tune that this machine's GPU is too small for; without one, its memory.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the fine-tune.
+    longest : int
+        Tokens of the longest example.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it is. A base whose shape cannot be told is let through.
+    """
+    shape = _shape(recipe.base)
+    if shape is None:
+        return
+    torch = require("torch", "lora")
+    if torch.cuda.is_available():
+        has, where = torch.cuda.mem_get_info()[0] / GIGA, torch.cuda.get_device_name()
+        needs = training_memory(recipe, shape, longest, recipe.batch_size).total
+        fits = largest_batch(recipe, shape, longest, has)
+    else:
+        # The processor's memory may swap and be freed by others: only what cannot be is refused.
+        has, where = memory_here() / GIGA, "this machine"
+        needs = weight_bytes(shape, 4 if recipe.load_in_4bit else 32, 4) / GIGA
+        fits = None
+    if needs > has:
+        todo = f"--batch-size {fits} fits, or {SMALLER}" if fits else SMALLER
+        raise ShelfmarkError(
+            f"--base {recipe.base}: about {needs:.1f} GB of memory are needed with --batch-size {recipe.batch_size}, "
+            f"and {where} has {has:.1f} GB free; {todo}"
+        )
+
+
+def check_disk(recipe: Recipe, folder: Path) -> None:
+    """Refuse a disk that cannot hold the checkpoints and the merged model.
+
+    Raises
+    ------
+    ShelfmarkError
+        When too little is free. A base whose shape cannot be told is let through.
+    """
+    shape = _shape(recipe.base)
+    if shape is None:
+        return
+    trained = shape.adapters(recipe.rank, recipe.projections)
+    merged = 4 if recipe.merged_precision == "float32" else 2
+    needed = CHECKPOINTS * trained * ADAPTER_BYTES + shape.parameters * merged
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ShelfmarkError(
+            f"{folder}: {free / GIGA:.1f} GB are free on its disk, and about {needed / GIGA:.1f} GB are needed for "
+            "checkpoints and the merged model; free some, or choose another --out"
+        )
+
+
+def memory_here() -> float:
+    """Return the bytes of memory that this machine could free for a process (Linux; elsewhere: all of it)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        import os
+
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _shape(base: str) -> Architecture | None:
+    try:
+        return load_architecture(base)
+    except ShelfmarkError:
+        return None
