@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 Messages = list[dict[str, str]]
 Pair = tuple[Messages, str]
+Watch = Callable[[int, Any, Any], None]
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 ROLES = ("system", "user", "assistant")
@@ -72,6 +73,7 @@ def train(
     learning_rate: float = 2e-3,
     threads: int = 2,
     seed: int = 0,
+    watch: Watch | None = None,
 ) -> list[float]:
     """Train a Llama from scratch on the answers, and save it.
 
@@ -93,6 +95,8 @@ def train(
         Threads of torch.
     seed : int
         Of the weights and of the order of the pairs.
+    watch : callable
+        Is given the number of steps done, the model and the tokenizer, after each step.
 
     Returns
     -------
@@ -140,6 +144,9 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
+        if watch is not None:
+            watch(len(losses), model, tokenizer)
+            model.train()
     model.eval()
     model.save_pretrained(out_dir)
     tokenizer.save_pretrained(out_dir)

@@ -7,7 +7,7 @@ import pytest
 
 from catalog.errors import ShelfmarkError
 from catalog.schema import PRESETS, Schema
-from finetune.examples import Selection, answer, choose_rows, examples, measure_lengths, prompts
+from finetune.examples import Selection, answer, choose_rows, examples, hold_out, measure_lengths, prompts
 
 SCHEMA = PRESETS["indoml"]
 ROWS = [
@@ -76,3 +76,14 @@ def test_lengths_are_known_before_training(make_products) -> None:
     assert lengths.histogram(1)[0][:2] == (lengths.counts.min(), lengths.counts.max())
     with pytest.raises(ShelfmarkError, match=r"--max-seq-length 5: 2 of 2 examples are longer"):
         measure_lengths(learned, words, 5)
+
+
+def test_held_out_rows_are_random_and_a_tenth_at_most() -> None:
+    rest, held = hold_out(100, 500, seed=1)
+    assert len(held) == 10
+    assert sorted([*rest, *held]) == list(range(100))
+    assert list(held) == sorted(held)
+    assert list(held) != list(hold_out(100, 500, seed=2)[1])
+    rest, held = hold_out(100, 3, seed=1)
+    assert (len(rest), len(held)) == (97, 3)
+    assert len(hold_out(9, 500, seed=1)[1]) == len(hold_out(100, 0, seed=1)[1]) == 0
