@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from catalog.errors import ShelfmarkError
-from classify.commands import jobs, machines, results  # noqa: F401 -- they register their commands
+from classify.commands import jobs, machines, models, results  # noqa: F401 -- they register their commands
 from classify.commands.app import app
 
 
