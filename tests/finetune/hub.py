@@ -71,7 +71,7 @@ class Answers(BaseHTTPRequestHandler):
         hub.asked.append((self.command, path, self.headers.get("Authorization") or ""))
         for part, status in hub.fails.items():
             if part in path:
-                return self.say(status, {"error": "out of order"})
+                return self.say(status, {"error": f"out of order: {self.headers.get('Authorization')}"})
         if self.command == "PUT":
             oid = path.rpartition("/")[2]
             if hashlib.sha256(body).hexdigest() != oid:

@@ -135,7 +135,7 @@ def test_what_the_hub_refuses(told, hub, pushed: Push) -> None:
     hub.fails = {"/lfs/": 403}
     assert "may not write there (403)" in refused()
     hub.fails = {"/commit/": 413}
-    assert "the hub answered 413 (out of order)" in refused()
+    assert "the hub answered 413 (out of order: Bearer ...)" in refused()  # a hub that tells the token
     hub.fails, hub.writes = {}, False
     assert "the token in HF_TOKEN may not write there (403)" in refused()
     assert hub.files == {}
