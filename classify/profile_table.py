@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-NO_GPU = "no CUDA here"
+from finetune.profile import duration
 
 
 def profile_table(report: dict[str, Any]) -> Table:
@@ -21,12 +21,12 @@ def profile_table(report: dict[str, Any]) -> Table:
     table.add_row("parameters", f"{trained:,} trained ({trained / total:.2%})", f"{total:,}")
     table.add_row("device", *[Text(report["device_name"] or report["device"])] * 2)
     note = "" if report["profiled_rows"] == report["rows"] else f", {report['profiled_rows']:,} rows"
-    table.add_row(f"self CPU time{note}", *(seconds(one["self_cpu_seconds"]) for one in both))
-    table.add_row(f"self CUDA time{note}", *(seconds(one["self_cuda_seconds"]) for one in both))
+    table.add_row(f"self CPU time{note}", *(duration(one["self_cpu_seconds"]) for one in both))
+    table.add_row(f"self CUDA time{note}", *(duration(one["self_cuda_seconds"]) for one in both))
     table.add_row(f"GFLOPs{note}", *(f"{one['gflops']:,.1f}" for one in both))
     table.add_row("GFLOPs a row", *(f"{one['gflops_per_row']:,.3f}" for one in both))
-    table.add_row("time without the profiler", *(seconds(one["seconds"]) for one in both))
-    table.add_row("time a row", *(seconds(one["seconds"] / report["rows"]) for one in both))
+    table.add_row("time without the profiler", *(duration(one["seconds"]) for one in both))
+    table.add_row("time a row", *(duration(one["seconds"] / report["rows"]) for one in both))
     table.add_row("rows/s", *(f"{one['rows_per_second']:,.1f}" for one in both))
     read, written = inference["prompt_tokens"], inference["answer_tokens"]
     table.add_row("tokens", f"{training['tokens']:,} read", f"{read:,} read, {written:,} written")
@@ -44,15 +44,8 @@ def operators_table(report: dict[str, Any], name: str) -> Table:
         table.add_row(
             Text(one["name"]),
             f"{one['calls']:,}",
-            seconds(one["self_cpu_seconds"]),
-            seconds(one["self_cuda_seconds"]),
+            duration(one["self_cpu_seconds"]),
+            duration(one["self_cuda_seconds"]),
             f"{one['gflops']:,.2f}" if one["gflops"] else "",
         )
     return table
-
-
-def seconds(value: float | None) -> str:
-    """Return a time as people read it."""
-    if value is None:
-        return NO_GPU
-    return f"{value:,.2f} s" if value >= 1 else f"{value * 1e3:,.2f} ms"

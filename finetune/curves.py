@@ -15,6 +15,7 @@ from catalog.errors import ShelfmarkError, require
 from catalog.files import atomic_write, read_json
 from finetune.card import cell, figures, licence_of, without_paths
 from finetune.fitted import Fitted, public_name
+from finetune.profile import duration
 
 EXTRA = "lora"
 TEMPLATE = Path(__file__).with_name("training.html.jinja")
@@ -61,7 +62,7 @@ def write_report(folder: str | Path) -> Path:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(cell=_html_cell, seconds=_seconds)
+    environment.filters.update(cell=_html_cell, seconds=duration)
     try:
         page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
             name=fitted.folder.resolve().name,
@@ -263,13 +264,3 @@ def _inline(svg: str, alt: str) -> str:
 
 def _html_cell(value: Any) -> str:
     return cell(value).replace("\\|", "|")
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "no CUDA here"
-    if value >= 3600:
-        return f"{value // 3600:,.0f} h {value % 3600 // 60:.0f} min"
-    if value >= 60:
-        return f"{value // 60:.0f} min {value % 60:.0f} s"
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.2f} ms"

@@ -55,7 +55,7 @@ def with_adapters(fitted: Fitted, adapter: Path, place: str, notes: list[str]) -
     Raises
     ------
     ShelfmarkError
-        When neither can be loaded.
+        When neither can be loaded, or the adapters cannot.
     """
     import peft
     import torch
@@ -82,7 +82,7 @@ def with_adapters(fitted: Fitted, adapter: Path, place: str, notes: list[str]) -
     except Exception as error:  # not here, gated, offline, in a format that needs a GPU: the library raises many kinds
         notes.append(
             f"the base {fitted.shown_base} could not be loaded ({type(error).__name__}): training was measured with "
-            "the adapters on the merged model, whose layers have the same sizes"
+            "the adapters on the merged model: layers of the same sizes, in whole weights"
         )
         settings.pop("quantization_config", None)
         base = loaded(transformers.AutoModelForCausalLM, fitted.merged, **settings)
@@ -91,7 +91,12 @@ def with_adapters(fitted: Fitted, adapter: Path, place: str, notes: list[str]) -
     if options.get("gradient_checkpointing"):
         # Not re-entrant: a re-entrant checkpoint needs an input that asks for gradients, which tokens cannot.
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return peft.PeftModel.from_pretrained(base, str(adapter), is_trainable=True).train()
+    try:
+        return peft.PeftModel.from_pretrained(base, str(adapter), is_trainable=True).train()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the library raises many kinds
+        raise ShelfmarkError(f"{adapter}: cannot be loaded ({first_line(error)}); fit the model again") from None
 
 
 def _precision(wanted: Any, cuda: bool) -> str:

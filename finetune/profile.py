@@ -16,6 +16,7 @@ from finetune.fitted import Fitted
 from finetune.passes import Pass, Writing, loaded, to_batches, training_pass, with_adapters
 
 EXTRA = "lora"
+NO_GPU = "no CUDA here"
 DEAREST = 10
 PROFILED_BATCHES = 2
 
@@ -196,6 +197,19 @@ def summary(averages: Sequence[Any], *, cuda: bool) -> tuple[dict[str, Any], lis
         }
         for one in operators[:DEAREST]
     ]
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as people read it; None is that of a GPU where there is none."""
+    if seconds is None:
+        return NO_GPU
+    if seconds >= 3600:
+        shown = f"{seconds // 3600:,.0f} h {seconds % 3600 // 60:.0f} min"
+    elif seconds >= 60:
+        shown = f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    else:
+        shown = f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
+    return shown.replace(" ", "\N{NO-BREAK SPACE}")  # no number is parted from its unit
 
 
 def _device(torch: Any, name: str) -> str:

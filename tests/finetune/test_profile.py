@@ -6,7 +6,7 @@ import pytest
 import finetune.passes
 import finetune.profile
 from catalog.errors import ShelfmarkError
-from finetune.profile import profile_model, summary
+from finetune.profile import duration, profile_model, summary
 
 
 def entry(name, device, cpu, gpu, flops=0, annotation=False):
@@ -41,6 +41,14 @@ def test_without_a_gpu_there_is_no_gpu_time() -> None:
     assert values["self_cuda_seconds"] is None
     assert [one["name"] for one in dearest] == ["aten::add", "aten::mm"]
     assert dearest[0]["self_cuda_seconds"] is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "no CUDA here"), (0.0123, "12.30 ms"), (2, "2.00 s"), (61, "1 min 1 s"), (4321.5, "1 h 12 min")],
+)
+def test_times(seconds, shown: str) -> None:
+    assert duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == shown
 
 
 def test_wrong_models(told, tmp_path) -> None:
@@ -106,6 +114,12 @@ def test_without_the_base_and_only_the_first_batches_profiled(real, retell, monk
 
 @pytest.mark.extras
 def test_wrong_devices_and_damaged_models(real) -> None:
+    weights = real / "adapter" / "adapter_model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(b"nothing")
+    with pytest.raises(ShelfmarkError, match="adapter: cannot be loaded"):
+        profile_model(real, rows=2, device="cpu")
+    weights.write_bytes(kept)
     with pytest.raises(ShelfmarkError, match="--device warp: cannot be used"):
         profile_model(real, device="warp")
     (real / "merged" / "model.safetensors").write_bytes(b"nothing")
