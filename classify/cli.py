@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from catalog.errors import ShelfmarkError
-from classify.commands import jobs, machines, plans, results  # noqa: F401 -- they register their commands
+from classify.commands import jobs, machines, models, plans, results  # noqa: F401 -- they register their commands
 from classify.commands.app import app
 
 
