@@ -32,7 +32,8 @@ def adapter_config(adapter: str) -> dict[str, Any]:
 
 def rank(config: dict[str, Any]) -> int:
     """Return the highest rank of an adapter's matrices: some layers may have their own."""
-    return max([int(config["r"]), *(config.get("rank_pattern") or {}).values()])
+    own: dict[str, int] = config.get("rank_pattern") or {}
+    return max(int(config["r"]), *own.values(), 1)
 
 
 def put_on(model: Any, adapter: str, llm: str) -> Any:

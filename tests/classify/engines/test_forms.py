@@ -32,7 +32,7 @@ def test_every_valid_path_is_an_answer_and_no_other(paths, policy: str, writing:
             assert bool(pattern.fullmatch(text)) == (text in made.answers) == right
             assert pattern.fullmatch(text[:-1]) is None or text[:-1] in made.answers
             assert pattern.fullmatch(text + "x") is None
-            assert made.answers.begins(text.encode()[: len(text) // 2])
+            assert not right or made.answers.begins(text.encode()[: len(text) // 2])
             assert not right or not made.answers.begins(b"x" + text.encode())
 
 
