@@ -17,12 +17,13 @@ from catalog.products import features_file, labels_beside, read_products, stream
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED
+from classify.engines.forms import AnswerForm
 from classify.held_out import HELD_OUT
 from classify.job import Job
 from classify.lines import GrowingLines, count_lines
 from classify.progress import Progress, silent
 from classify.provenance import provenance
-from classify.registry import engine_options
+from classify.registry import answer_form, engine_options
 
 FORMAT = 2
 NO_LLM = "neighbours"
@@ -138,6 +139,10 @@ class RunDirectory:
         """Return the valid label paths, as the model knew them."""
         return Taxonomy.read(self.folder / "taxonomy.csv", self.schema)
 
+    def answer_form(self) -> AnswerForm | None:
+        """Return what may be answered to requests without candidates; None where nothing is known of it."""
+        return answer_form(self.manifest["strategy"], self.taxonomy, self.manifest["options"]["policy"])
+
     def record(self, **values: Any) -> None:
         """Write values into the manifest."""
         self.manifest.update(values)
@@ -176,7 +181,7 @@ class RunDirectory:
         if engine == IMPORTED:
             raise ShelfmarkError(f"{self.folder}: its answers came in files; say which --engine is to give the others")
         kept = self.manifest["engine_options"] if engine == before else {}
-        checked = engine_options(engine, {**kept, **given})
+        checked = engine_options(engine, {**kept, **given}, self.manifest["strategy"])
         options = checked.model_dump()
         changed = sorted(name for name in kept if options[name] != kept[name] and name not in checked.free)
         recorded = count_lines(self.folder / ANSWERS)

@@ -6,6 +6,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from catalog.messages import LabelPath
@@ -103,7 +104,7 @@ class AnswerForm:
         else:
             self._starts, self._ends = [""], sorted(map(self.write, taxonomy.paths))
         self.answers = Answers(self._starts, self._ends)
-        self._regex = ""
+        self.regex = lru_cache(maxsize=256)(self._regex)
 
     def write(self, path: LabelPath) -> str:
         """Return the answer that names `path`."""
@@ -116,15 +117,26 @@ class AnswerForm:
         end = path[-1] if self.writing == "joined" else json.dumps(path[-1], ensure_ascii=False) + "}"
         return self.write(path)[: -len(end)], end
 
-    def regex(self) -> str:
-        """Return a regular expression that whole answers match, and nothing else.
+    def _regex(self, beginning: str = "") -> str:
+        """Return a regular expression that whole answers match, and nothing else; as `regex`, which remembers it.
 
         What answers have in common at their beginning is written once: so a grammar engine is through with 12,885 of
         them in a tenth of a second, where alternatives one beside the other take it twice as long.
+
+        Parameters
+        ----------
+        beginning : str
+            Of those answers alone that begin so; there must be one.
         """
-        if not self._regex:
-            self._regex = _alternatives(self._starts) + _alternatives(self._ends)
-        return self._regex
+        ways = []
+        starts = [start for start in self._starts if start.startswith(beginning)]
+        if starts:
+            ways.append(_alternatives(starts) + _alternatives(self._ends))
+        for start in self._starts:
+            if beginning.startswith(start) and start != beginning:
+                ends = [end for end in self._ends if end.startswith(beginning[len(start) :])]
+                ways += [_escaped(start) + _alternatives(ends)] if ends else []
+        return ways[0] if len(ways) == 1 else f"({'|'.join(ways)})"
 
     def json_schema(self) -> dict[str, Any] | None:
         """Return the JSON schema of an answer, with the values of levels that have few; None where it is no JSON.

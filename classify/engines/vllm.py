@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from pydantic import Field
@@ -63,8 +63,9 @@ class VllmEngine:
     """vLLM without a server: continuous batching, shared prefixes, answers yielded as they are finished.
 
     A constraint is a grammar of the answers. To make one of thousands of answers takes longer than to answer: where
-    there are no candidates, an answer is first given freely, and asked for again, held to the grammar, where it is none
-    of those that may be. At temperature 0 that is the same answer as if all were held to it, a hundred times sooner.
+    there are no candidates, an answer is first given freely, and asked for again, held to a grammar from where it
+    strayed, where it is none of those that may be. At temperature 0 that is the answer that it would have given if it
+    had been held to all of them.
     Sums differ in their last digits with the requests that share a step, so
     no bytes are promised.
     """
@@ -113,11 +114,10 @@ class VllmEngine:
                         continue
                     asked = under_way.pop(output.request_id)
                     done = self._completion(asked, output.outputs[0])
-                    if self._strays(asked, done):
-                        self.report["asked again"] = self.report.get("asked again", 0) + 1
-                        asked = _Asked(asked.request, asked.prompt, done, self._left(output.outputs[0]))
-                        if self._add(asked, under_way) is None:
-                            continue
+                    again = self._stray(asked, output.outputs[0])
+                    if again is not None and self._add(replace(again, first=done), under_way) is None:
+                        self.report["held to paths"] = self.report.get("held to paths", 0) + 1
+                        continue
                     yield done
         finally:
             if under_way:
@@ -230,30 +230,28 @@ class VllmEngine:
             return {"choice": allowed} if allowed else {}
         if self.form is None:
             return {}
-        if asked.first is not None:
-            return {"regex": self.form.regex()}
+        if asked.beginning is not None:
+            return {"regex": self.form.regex(asked.beginning)}
         schema = self.form.json_schema() if constrain == "json" else None
         return {"json": schema} if schema else {}
 
-    def _strays(self, asked: _Asked, done: Completion) -> bool:
-        """Tell whether an answer that was given freely is none of those that may be, nor the beginning of one."""
-        if asked.request.candidates or asked.first is not None or self.form is None:
-            return False
-        if self.options.constrain != "choice" or done.text in self.form.answers:
-            return False
-        whole = done.completion_tokens < (self.options.max_tokens or asked.request.max_tokens)
-        return whole or not self.form.answers.begins(done.text.encode())
+    def _stray(self, asked: _Asked, output: Any) -> _Asked | None:
+        """Return how to ask again where an answer that was given freely is none of those that may be.
 
-    def _left(self, output: Any) -> float:
-        """Return the logarithm of the share that is left of an answer for others, where it strays from all of them."""
-        assert self.form is not None
-        text = b""
+        The second answer begins as the first did, up to where it strayed: so the grammar is of a few answers, mostly.
+        """
+        if asked.request.candidates or asked.beginning is not None or self.form is None:
+            return None
+        if self.options.constrain != "choice" or not output.logprobs:
+            return None
+        answers, written = self.form.answers, b""
         for token, known in zip(output.token_ids, output.logprobs, strict=True):
-            text += self._vocabulary.bytes_of(token)
-            ended = not self._vocabulary.bytes_of(token)
-            if ended or not self.form.answers.begins(text):
-                return math.log(max(-math.expm1(min(known[token].logprob, 0.0)), LEAST))
-        return 0.0
+            more = self._vocabulary.bytes_of(token)
+            if not (answers.begins(written + more) if more else answers.following(written, 1)[1]):
+                left = math.log(max(-math.expm1(min(known[token].logprob, 0.0)), LEAST))
+                return replace(asked, beginning=written.decode("utf-8", "ignore"), left=left)
+            written += more
+        return None
 
     def _step(self) -> list[Any]:
         try:
@@ -292,11 +290,14 @@ class _Asked:
         Its tokens.
     first : Completion or None
         What was answered freely, and may not be: it is asked again.
+    beginning : str or None
+        How far that was right.
     left : float
-        The logarithm of the share that the model left, then, for what may be answered.
+        The logarithm of the share that the model left, there, for what may be answered.
     """
 
     request: Request
     prompt: list[int]
     first: Completion | None = None
+    beginning: str | None = None
     left: float = 0.0

@@ -33,6 +33,12 @@ def test_every_valid_path_is_an_answer_and_no_other(paths, policy: str, writing:
             assert pattern.fullmatch(text[:-1]) is None or text[:-1] in made.answers
             assert pattern.fullmatch(text + "x") is None
             assert not right or made.answers.begins(text.encode()[: len(text) // 2])
+            for end in range(0, len(text) + 1, 4) if right else ():
+                beginning = re.compile(made.regex(text[:end]))
+                assert beginning.fullmatch(text)
+                assert all(
+                    bool(beginning.fullmatch(other)) == other.startswith(text[:end]) for other in map(made.write, paths)
+                )
             assert not right or not made.answers.begins(b"x" + text.encode())
 
 
