@@ -17,6 +17,7 @@ from catalog.products import features_file, labels_beside, read_products, stream
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED
+from classify.engines.base import EngineOptions
 from classify.engines.forms import AnswerForm
 from classify.held_out import HELD_OUT
 from classify.job import Job
@@ -201,9 +202,11 @@ class RunDirectory:
         for key, value in wanted.items():
             here = self.manifest.get(key)
             if key == "engine_options" and isinstance(here, dict):
-                free = engine_options(wanted["engine"], {}).free if wanted["engine"] else frozenset()
-                here = {name: here.get(name) for name in here if name not in free}
-                value = {name: value[name] for name in value if name not in free}
+                usual = engine_options(wanted["engine"], {}) if wanted["engine"] else EngineOptions()
+                # What an older version did not know of stands as it is by default.
+                here = {name: here.get(name, getattr(usual, name)) for name in value} if here else here
+                here = {name: here[name] for name in here if name not in usual.free}
+                value = {name: value[name] for name in value if name not in usual.free}
             if here == value or key in ("train", "model", "gpu_price"):  # those are compared by content, as inputs
                 continue
             if isinstance(value, dict) and isinstance(here, dict):

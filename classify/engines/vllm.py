@@ -244,13 +244,13 @@ class VllmEngine:
             return None
         if self.options.constrain != "choice" or not output.logprobs:
             return None
-        answers, written = self.form.answers, b""
+        answers, written, told = self.form.answers, b"", 0.0
         for token, known in zip(output.token_ids, output.logprobs, strict=True):
             more = self._vocabulary.bytes_of(token)
             if not (answers.begins(written + more) if more else answers.following(written, 1)[1]):
                 left = math.log(max(-math.expm1(min(known[token].logprob, 0.0)), LEAST))
-                return replace(asked, beginning=written.decode("utf-8", "ignore"), left=left)
-            written += more
+                return replace(asked, beginning=written.decode("utf-8", "ignore"), left=told + left)
+            written, told = written + more, told + known[token].logprob
         return None
 
     def _step(self) -> list[Any]:
@@ -293,7 +293,8 @@ class _Asked:
     beginning : str or None
         How far that was right.
     left : float
-        The logarithm of the share that the model left, there, for what may be answered.
+        The logarithm of the model's probability of that, and of the share that it left there for what may follow: the
+        second answer says only how likely its end is, as its beginning is forced.
     """
 
     request: Request

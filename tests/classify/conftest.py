@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,7 +25,9 @@ import classify.registry
 import rag.vote
 from catalog.messages import Request, request_id
 from catalog.schema import SEPARATOR
+from catalog.taxonomy import Taxonomy
 from classify.engines import constraints
+from classify.strategies.base import Options
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("forked.py")
@@ -342,3 +345,65 @@ VLLM_FLAGS += ["--structured-outputs-config", '{"backend": "guidance"}']
 def vllm_flags() -> list[str]:
     """Return how the tiny Llama is loaded by vLLM's own commands."""
     return VLLM_FLAGS
+
+
+class WriterOptions(Options):
+    """What a user chooses of the strategy below."""
+
+    calibrate: int = 60
+
+
+class WriterStrategy:
+    """A chat strategy whose requests name no candidates: its LLM is asked for a path, as one that was fine-tuned is.
+
+    The first `HELD` training rows are not learned from; the LLM is whatever stands in the model's folder.
+    """
+
+    name, options_class = "writer", WriterOptions
+    answers_as: ClassVar[str] = "json"
+    engine_defaults: ClassVar[dict] = {"llm": "", "max_tokens": 120}
+    HELD: ClassVar[int] = 100
+
+    def __init__(self, held: list, taxonomy: Taxonomy, schema, options, seed: int) -> None:
+        self.held, self.taxonomy, self.schema, self.options, self.seed = held, taxonomy, schema, options, seed
+
+    @classmethod
+    def fit(cls, train, schema, options, *, seed, progress):
+        held = list(zip(train.texts[: cls.HELD], map(list, train.labels), strict=False))
+        return cls(held, Taxonomy.from_labels(train.labels, schema.levels), schema, options, seed)
+
+    def save(self, folder: Path) -> None:
+        self.taxonomy.write(folder / "taxonomy.csv")
+        (folder / "held.json").write_text(json.dumps(self.held))
+
+    @classmethod
+    def load(cls, folder: Path, schema, options, *, seed):
+        held = json.loads((folder / "held.json").read_text())
+        return cls(held, Taxonomy.read(folder / "taxonomy.csv", schema), schema, options, seed)
+
+    def requests(self, products) -> list[Request]:
+        return [self.ask(name, text) for name, text in zip(products.ids, products.texts, strict=True)]
+
+    def held_out_requests(self, count: int) -> list:
+        return [(self.ask(f"held-{at}", text), tuple(label)) for at, (text, label) in enumerate(self.held[:count])]
+
+    @staticmethod
+    def ask(name: int | str, text: str) -> Request:
+        messages = [{"role": "user", "content": json.dumps({"description": text}, ensure_ascii=False)}]
+        return Request(request_id(name, messages), messages)
+
+    @classmethod
+    def own_llm(cls, folder: Path, engine: str, options) -> dict:
+        if (folder / "adapter").is_dir():
+            return {"llm": str(folder / "base"), "adapter": str(folder / "adapter")}
+        return {"llm": str(folder / "merged")}
+
+
+@pytest.fixture
+def writer(monkeypatch: pytest.MonkeyPatch) -> type[WriterStrategy]:
+    """Have a strategy ``writer``."""
+    module = types.ModuleType("writer_strategy")
+    module.WriterStrategy = WriterStrategy  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "writer_strategy", module)
+    monkeypatch.setitem(classify.registry.STRATEGIES, "writer", "writer_strategy:WriterStrategy")
+    return WriterStrategy
