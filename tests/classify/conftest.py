@@ -27,6 +27,7 @@ from catalog.messages import Request, request_id
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
 from classify.engines import constraints
+from classify.engines.forms import AnswerForm
 from classify.strategies.base import Options
 
 ROOT = Path(__file__).parents[2]
@@ -240,11 +241,6 @@ class TinyLlama:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
     """Train it: half a minute."""
-    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     requests, labels = chat_requests(900)
     known = [
         # Half are asked for JSON.
@@ -254,8 +250,50 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
         for at, (request, label) in enumerate(zip(requests, labels, strict=True))
     ]
     folder = tmp_path_factory.mktemp("tiny") / "llama"
-    module.train(known[300:], folder, steps=240, batch=8, vocabulary=600, context=512)
+    trainer().train(known[300:], folder, steps=240, batch=8, vocabulary=600, context=512)
     return TinyLlama(folder, requests[:300], labels[:300])
+
+
+def trainer() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class TinyWriter:
+    """A real Llama that was trained on the spot to write label paths as JSON, half well.
+
+    `folder` is the checkpoint; `requests`, without candidates, are some that it was not trained on, with the right
+    answers in `answers`; `form` is what may be answered.
+    """
+
+    folder: Path
+    requests: list[Request]
+    answers: list[str]
+    form: AnswerForm
+
+
+@pytest.fixture(scope="session")
+def tiny_writer(tmp_path_factory: pytest.TempPathFactory) -> TinyWriter:
+    """Train it: half a minute."""
+    draw = random.Random(1)
+    paths = [(top, group, name) for top, groups in SHELVES.items() for group, names in groups.items() for name in names]
+    form = AnswerForm(Taxonomy(("department", "shelf", "product"), dict.fromkeys(paths, 1)), "path", "json")
+    requests, answers = [], []
+    for row in range(500):
+        path = draw.choice(paths)
+        text = " ".join(word[: draw.randint(1, 5)] for word in path[-1].split())
+        messages = [{"role": "user", "content": json.dumps({"description": text}, ensure_ascii=False)}]
+        requests.append(Request(request_id(row, messages), messages, max_tokens=160))
+        answers.append(form.write(path))
+    folder = tmp_path_factory.mktemp("tiny") / "writer"
+    pairs = [(request.messages, text) for request, text in zip(requests[60:], answers[60:], strict=True)]
+    trainer().train(pairs, folder, steps=200, batch=8, vocabulary=500, context=512)
+    return TinyWriter(folder, requests[:60], answers[:60], form)
 
 
 def chat_requests(rows: int) -> tuple[list[Request], list[str]]:
