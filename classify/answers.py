@@ -102,11 +102,10 @@ class AnswerReader:
         if not request.messages:
             return Prediction(row, request.candidates[0], request.scores[0], "exact")
         if not request.candidates:
-            raw = confidence(answer, sure)
-            known = path is not None and self.trust is not None
-            return Prediction(
-                row, path or self._frequent, self.trust.probability(raw) if known and self.trust else raw, status
-            )
+            chance = confidence(answer, sure)
+            if path is not None and self.trust is not None:
+                chance = self.trust.probability(chance)
+            return Prediction(row, path or self._frequent, chance, status)
         if self.joint is not None and answer.error is None:
             chances = self.joint.probabilities(request, answer, path)
             place = int(chances.argmax())

@@ -129,13 +129,12 @@ class Run(RunDirectory):
     def _check_votes(self) -> None:
         """Refuse a job without an LLM where nothing else can answer."""
         name, options = self.manifest["strategy"], self.manifest["options"]
-        if getattr(find("strategy", STRATEGIES, name), "answers_as", ""):
+        if self.answers_freely:
             raise ShelfmarkError(
                 f"--engine {NO_LLM}: the strategy {name} has no neighbours to vote; use vllm, transformers or server"
             )
-        if not any(options.get("compare_top_k") or [options.get("top_k", 1)]) and "tree" not in options.get(
-            "candidates_from", ""
-        ):
+        neighbours = any(options.get("compare_top_k") or [options.get("top_k", 1)])
+        if not neighbours and "tree" not in options.get("candidates_from", ""):
             raise ShelfmarkError(
                 "--top-k 0 leaves no neighbours to vote; use an engine that is a language model "
                 "(vllm, server, transformers), or --candidates-from tree"
@@ -224,7 +223,7 @@ class Run(RunDirectory):
                 rows += len(block)
                 advance(len(block))
         self._partial("predictions.jsonl").replace(self.predictions)
-        if self.manifest["engine"] != NO_LLM:
+        if self.manifest["engine"] != NO_LLM and not self.answers_freely:
             self.record(reading={"outside": reader.outside, "overruled": reader.overruled})
         return rows
 

@@ -24,7 +24,7 @@ from classify.job import Job
 from classify.lines import GrowingLines, count_lines
 from classify.progress import Progress, silent
 from classify.provenance import provenance
-from classify.registry import answer_form, engine_options
+from classify.registry import STRATEGIES, answer_form, engine_options, find
 
 FORMAT = 2
 NO_LLM = "neighbours"
@@ -139,6 +139,11 @@ class RunDirectory:
     def taxonomy(self) -> Taxonomy:
         """Return the valid label paths, as the model knew them."""
         return Taxonomy.read(self.folder / "taxonomy.csv", self.schema)
+
+    @property
+    def answers_freely(self) -> bool:
+        """Whether the strategy's requests name no candidates: a valid label path is asked for."""
+        return bool(getattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "answers_as", ""))
 
     def answer_form(self) -> AnswerForm | None:
         """Return what may be answered to requests without candidates; None where nothing is known of it."""

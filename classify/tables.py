@@ -89,7 +89,7 @@ def _add_answers(table: Table, manifest: dict[str, Any]) -> None:
         table.add_row("  answers", f"{trust['answers']:.4f}")
         before, after = trust["ece_before"], trust["ece_after"]
         table.add_row("  calibration error", f"{before:.4f} before, {after:.4f} after")
-    if reading and not trust:
+    if reading:
         table.add_row("answers outside the candidates", f"{reading['outside']:,}")
     if joint and joint["rows"]:
         heard = "weighed with the retriever" if joint["used"] else "no better than the retriever, which stands"

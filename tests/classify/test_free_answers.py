@@ -3,14 +3,17 @@
 import importlib.util
 import json
 import math
+import shutil
 import types
 from typing import ClassVar
 
+import pandas as pd
 import pytest
 
 import classify.registry
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion
+from catalog.schema import Schema
 from classify.asking import ANSWERS
 from classify.engines.base import ModelOptions
 from classify.held_out import HELD_OUT
@@ -203,3 +206,28 @@ def test_answers_come_back_in_files_with_their_probability(job, shop, oracle, co
     (tmp_path / "out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in out))
     assert "none is missing" in command("import", tmp_path / "run", tmp_path / "out.jsonl").out
     assert {line["logprob"] for line in lines(tmp_path / "run" / ANSWERS)} == {-0.5}
+
+
+@pytest.mark.extras
+def test_a_real_llm_of_the_model_s_own(tiny_writer, writer, tmp_path, lines) -> None:
+    schema = Schema("shelves", "id", ("description",), ("department", "shelf", "product"))
+    rows = [
+        {"id": at, **json.loads(request.messages[0]["content"]), **json.loads(answer)}
+        for at, (request, answer) in enumerate(zip(tiny_writer.requests, tiny_writer.answers, strict=True))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    pd.DataFrame(rows[40:]).to_csv(tmp_path / "test.csv", index=False)
+    model = tmp_path / "model"
+    fit(tmp_path / "train.csv", strategy="writer", schema=schema).save(model)
+    shutil.copytree(tiny_writer.folder, model / "merged")
+    options = writer.options_class(calibrate=40).model_dump()
+    run = Run.start(
+        tmp_path / "run", Job("writer", "transformers", schema, options, 0, tmp_path / "test.csv", model=model)
+    )
+    run.execute()
+    assert run.manifest["asking"]["model"] == str(model / "merged")
+    assert run.manifest["trust"]["rows"] == 40  # each held to a valid path: none is of no use
+    told = lines(tmp_path / "run" / "predictions.jsonl")
+    assert {row["status"] for row in told} == {"exact"}
+    right = [all(row[level] == rows[row["id"]][level] for level in schema.levels) for row in told]
+    assert sum(right) >= len(told) / 2

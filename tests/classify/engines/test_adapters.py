@@ -90,9 +90,7 @@ def test_an_adapter_of_another_model_is_one_line(tiny_writer, adapted: Path, tmp
     )
     transformers.LlamaForCausalLM(small).save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(tiny_writer.folder).save_pretrained(tmp_path)
-    with pytest.raises(
-        ShelfmarkError, match=r"does not fit --llm .*; it was trained on .*writer"
-    ) as error:
+    with pytest.raises(ShelfmarkError, match=r"does not fit --llm .*; it was trained on .*writer") as error:
         write(tiny_writer, tmp_path, adapter=str(adapted / "adapter"))
     assert "\n" not in str(error.value)
 
