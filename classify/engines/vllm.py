@@ -23,6 +23,8 @@ from classify.engines.vocabulary import Vocabulary, byte_logprobs
 
 QUEUE = 4  # requests handed over, for each that vLLM answers at once: it never waits for us, nor we hold all prompts
 QUANTIZATIONS = {"none": None, "8bit": "fp8", "4bit": "bitsandbytes"}
+PLAIN = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""How guidance is to write an object: as `json.dumps` does. It would allow spaces and line ends without an end."""
 SMALLER = "try a smaller --max-model-len, --quantization 8bit or 4bit, or another --gpu-memory"
 
 
@@ -233,7 +235,7 @@ class VllmEngine:
         if asked.beginning is not None:
             return {"regex": self.form.regex(asked.beginning)}
         schema = self.form.json_schema() if constrain == "json" else None
-        return {"json": schema} if schema else {}
+        return {"json": {**schema, "x-guidance": PLAIN}} if schema else {}
 
     def _stray(self, asked: _Asked, output: Any) -> _Asked | None:
         """Return how to ask again where an answer that was given freely is none of those that may be.
