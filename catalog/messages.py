@@ -82,6 +82,8 @@ class Completion:
         Tokens read and written; 0 for an engine that has none.
     error : str or None
         Why there is no answer.
+    logprob : float or None
+        The natural logarithm of the model's probability of the whole text, where it is known: the sum over its tokens.
     """
 
     id: str
@@ -90,12 +92,15 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     error: str | None = None
+    logprob: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the completion as the object of one line of ``completions.jsonl``."""
         value: dict[str, Any] = {"id": self.id, "text": self.text}
         if self.logprobs is not None:
             value["logprobs"] = self.logprobs
+        if self.logprob is not None:
+            value["logprob"] = self.logprob
         value["prompt_tokens"] = self.prompt_tokens
         value["completion_tokens"] = self.completion_tokens
         if self.error is not None:

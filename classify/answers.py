@@ -9,6 +9,7 @@ from catalog.messages import Completion, LabelPath, Prediction, Request, Status
 from catalog.products import Products
 from catalog.taxonomy import Policy, Taxonomy
 from classify.joint import Joint
+from classify.trust import Trust
 from postprocess import Snapper
 
 MISSING = Completion("", error="no answer recorded")
@@ -25,6 +26,8 @@ class AnswerReader:
         What is valid.
     joint : Joint or None
         Weighs answers and candidates; without it the answer counts.
+    trust : Trust or None
+        Calibrates the confidence of answers to requests without candidates; without it that of the answer counts.
 
     Attributes
     ----------
@@ -34,10 +37,12 @@ class AnswerReader:
         Answers so far that named a candidate, where another one was chosen.
     """
 
-    def __init__(self, taxonomy: Taxonomy, policy: Policy, joint: Joint | None = None) -> None:
+    def __init__(
+        self, taxonomy: Taxonomy, policy: Policy, joint: Joint | None = None, trust: Trust | None = None
+    ) -> None:
         self._snapper = Snapper(taxonomy, policy)
         self._frequent = max(taxonomy.counts.items(), key=lambda item: item[1])[0]
-        self.joint = joint
+        self.joint, self.trust = joint, trust
         self.outside = self.overruled = 0
 
     def read(
@@ -49,6 +54,10 @@ class AnswerReader:
         request's candidates counts as no answer: the best candidate takes its place, with status ``fallback``. After
         an error, or where nothing was recorded, the status is ``failed``. The confidence is the joint probability
         where there is one, else the engine's where it gives one, else the candidate's score.
+
+        Where a request has no candidates, any valid path may be answered, and the most frequent one takes the place of
+        an answer of no use, with a confidence of 0. That of the others is `confidence`, calibrated where there is a
+        `trust`.
 
         Parameters
         ----------
@@ -93,7 +102,10 @@ class AnswerReader:
         if not request.messages:
             return Prediction(row, request.candidates[0], request.scores[0], "exact")
         if not request.candidates:
-            return Prediction(row, path or self._frequent, sure, status)
+            chance = confidence(answer, sure)
+            if path is not None and self.trust is not None:
+                chance = self.trust.probability(chance)
+            return Prediction(row, path or self._frequent, chance, status)
         if self.joint is not None and answer.error is None:
             chances = self.joint.probabilities(request, answer, path)
             place = int(chances.argmax())
@@ -102,5 +114,18 @@ class AnswerReader:
             return Prediction(row, chosen, min(float(chances[place]), 1.0), status)
         place = request.candidates.index(path) if path is not None else 0
         told = answer.logprobs is not None and answer.error is None
-        confidence = math.exp(answer.logprobs[place]) if told and answer.logprobs else request.scores[place]
-        return Prediction(row, request.candidates[place], confidence, status)
+        chance = math.exp(answer.logprobs[place]) if told and answer.logprobs else request.scores[place]
+        return Prediction(row, request.candidates[place], chance, status)
+
+
+def confidence(answer: Completion, sure: float) -> float:
+    """Return how sure an answer to a request without candidates is, in [0, 1].
+
+    Parameters
+    ----------
+    answer : Completion
+        Its probability as a whole counts, where it is told.
+    sure : float
+        How sure the reading of it is, in [0, 1].
+    """
+    return sure if answer.logprob is None else math.exp(min(answer.logprob, 0.0)) * sure

@@ -15,6 +15,7 @@ from catalog.messages import Completion, Request
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ModelOptions
 from classify.engines.chat import NoAnswerError, body, problem, read
+from classify.engines.forms import AnswerForm
 from classify.lines import GrowingLines, count_lines
 from classify.run import STAGES, Run
 from classify.rundir import IMPORTED, NO_LLM
@@ -72,7 +73,8 @@ def export_requests(run: Run, folder: Path, format: str, given: dict[str, Any]) 
                 f"{run.folder}: every request has an answer; carry on with classify resume {run.folder}"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        written = _write_files(_lines(chain([first], waiting), options), folder)
+        lines = _lines(chain([first], waiting), options, run.answer_form())
+        written = _write_files(lines, folder)
         run.record(exported={"llm": options.llm, "constrain": options.constrain})
     return written
 
@@ -159,9 +161,9 @@ def import_answers(run: Run, files: Iterable[Path]) -> str:
     return f"{said}; none is missing: carry on with classify resume {run.folder}"
 
 
-def _lines(requests: Iterable[Request], options: ModelOptions) -> Iterator[bytes]:
+def _lines(requests: Iterable[Request], options: ModelOptions, form: AnswerForm | None) -> Iterator[bytes]:
     for request in requests:
-        content = body(request, options, constrain=options.constrain, logprobs=True)
+        content = body(request, options, constrain=options.constrain, logprobs=True, form=form)
         line = {"custom_id": request.id, "method": "POST", "url": URL, "body": content}
         yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from catalog.messages import Completion, LabelPath, Request
-from classify.answers import MISSING, AnswerReader
+from classify.answers import MISSING, AnswerReader, confidence
 from classify.joint import Joint
 from classify.lines import GrowingLines, read_lines
+from classify.trust import Trust
 
 HELD_OUT = "calibration.jsonl"
 """Requests about held-out rows, each with its label."""
@@ -32,16 +33,36 @@ def read_held_out(path: Path) -> list[Labelled]:
 
 def learn_joint(held: Sequence[Labelled], answers: Mapping[str, Completion], reader: AnswerReader) -> Joint | None:
     """Learn from the answers to held-out rows how far to trust the engine; None where there are too few."""
+    requests, said, labels = _answered(held, answers, candidates=True)
+    paths = [path for path, _, _ in _paths(reader, requests, said)]
+    return Joint.fit(requests, said, paths, labels)
+
+
+def learn_trust(held: Sequence[Labelled], answers: Mapping[str, Completion], reader: AnswerReader) -> Trust | None:
+    """Learn how sure to be of answers to requests without candidates; None where there are too few of them.
+
+    An answer of no use is not among them: what takes its place has a confidence of 0.
+    """
+    requests, said, labels = _answered(held, answers, candidates=False)
+    read = _paths(reader, requests, said)
+    told = [
+        (confidence(answer, sure), path == label)
+        for answer, label, (path, _, sure) in zip(said, labels, read, strict=True)
+        if path is not None
+    ]
+    return Trust.fit([raw for raw, _ in told], [right for _, right in told])
+
+
+def _answered(
+    held: Sequence[Labelled], answers: Mapping[str, Completion], *, candidates: bool
+) -> tuple[list[Request], list[Completion], list[LabelPath]]:
+    """Return the requests with candidates, or those without, that have an answer; the answers; the labels."""
     usable = [
         (request, answers[request.id], label)
         for request, label in held
-        if request.candidates and request.id in answers and answers[request.id].error is None
+        if bool(request.candidates) == candidates and request.id in answers and answers[request.id].error is None
     ]
-    if not usable:
-        return None
-    requests, said, labels = (list(part) for part in zip(*usable, strict=True))
-    paths = [path for path, _, _ in _paths(reader, requests, said)]
-    return Joint.fit(requests, said, paths, labels)
+    return [one[0] for one in usable], [one[1] for one in usable], [one[2] for one in usable]
 
 
 def compare_top_k(

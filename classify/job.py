@@ -12,7 +12,7 @@ from catalog.files import content_hash
 from catalog.products import features_file, labels_beside
 from catalog.schema import Schema
 from classify.model import describe
-from classify.registry import DEFAULT_ENGINES, STRATEGIES, engine_options, find
+from classify.registry import STRATEGIES, default_engine, engine_options, find
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Job:
         ShelfmarkError
             When an input is missing, or there is no strategy or engine of that name.
         """
-        find("strategy", STRATEGIES, self.strategy)
-        engine = self.engine or DEFAULT_ENGINES.get(self.strategy, "")
+        chosen = find("strategy", STRATEGIES, self.strategy)
+        engine = self.engine or default_engine(self.strategy)
         given = ["engine"] if self.engine else sorted(self.engine_options)
-        if given and not hasattr(find("strategy", STRATEGIES, self.strategy), "requests"):
+        if given and not hasattr(chosen, "requests"):
             raise ShelfmarkError(f"--{given[0].replace('_', '-')}: the strategy {self.strategy} asks no engine")
-        chosen = engine_options(engine, self.engine_options).model_dump() if engine else {}
+        answering = engine_options(engine, self.engine_options, self.strategy).model_dump() if engine else {}
         test = features_file(self.test, "test")
         inputs = {"test": _hash(test)}
         inputs.update({name: _hash(file) for name, file in training_files(self.train).items()})
@@ -78,7 +78,7 @@ class Job:
         return {
             "strategy": self.strategy,
             "engine": engine,
-            "engine_options": chosen,
+            "engine_options": answering,
             "gpu_price": self.gpu_price,
             "schema": self.schema.to_dict(),
             "options": self.options,

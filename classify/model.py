@@ -17,7 +17,7 @@ from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
 from classify.engines.levels import LevelsEngine
 from classify.progress import Progress, silent
-from classify.registry import DEFAULT_ENGINES, STRATEGIES, find, make_engine
+from classify.registry import STRATEGIES, answer_form, default_engine, engine_options, find, make_engine, own_llm
 from classify.strategies.base import check_options
 
 FORMAT = 1
@@ -40,10 +40,12 @@ class Model:
         The columns of the task.
     seed : int
         The seed that it was fitted with.
+    folder : Path or None
+        Where it was saved, if it was.
     """
 
-    def __init__(self, strategy: Any, schema: Schema, *, seed: int) -> None:
-        self.strategy, self.schema, self.seed = strategy, schema, seed
+    def __init__(self, strategy: Any, schema: Schema, *, seed: int, folder: Path | None = None) -> None:
+        self.strategy, self.schema, self.seed, self.folder = strategy, schema, seed, folder
 
     def predict(
         self, products: Table, *, engine: str | None = None, progress: Progress = silent, **options: Any
@@ -69,7 +71,7 @@ class Model:
         """
         answering = None
         if hasattr(self.strategy, "requests"):
-            answering = self._engine(engine or DEFAULT_ENGINES[self.strategy.name], options)
+            answering = self._engine(engine or default_engine(self.strategy.name), options)
         rows = _products(products, self.schema, labels=False)
         table: list[dict[str, Any]] = []
         with progress("predict", len(rows)) as advance:
@@ -81,9 +83,12 @@ class Model:
         return pd.DataFrame(table)
 
     def _engine(self, name: str, options: dict[str, Any]) -> Any:
-        engine = make_engine(name, options)
-        if getattr(self.strategy.options, "ask_by", "") == "level":
-            return LevelsEngine(engine, self.strategy.prompt, self.strategy.taxonomy)
+        mine = self.strategy
+        checked = engine_options(name, options, mine.name).model_dump()
+        form = answer_form(mine.name, lambda: mine.taxonomy, mine.options.policy)
+        engine = make_engine(name, own_llm(mine.name, name, checked, self.folder, mine.options), form)
+        if getattr(mine.options, "ask_by", "") == "level":
+            return LevelsEngine(engine, mine.prompt, mine.taxonomy)
         return engine
 
     def _predictions(self, block: Products, engine: Any) -> list[Prediction]:
@@ -126,6 +131,7 @@ class Model:
                     "files": files,
                 },
             )
+        self.folder = folder
 
 
 def work_folder(out: str | Path) -> Path:
@@ -218,7 +224,8 @@ def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> 
     schema = Schema.from_dict(about["schema"])
     chosen = find("strategy", STRATEGIES, about["strategy"])
     checked = check_options(chosen.options_class, about["strategy"], {**about["options"], **options})
-    return Model(chosen.load(Path(folder), schema, checked, seed=about["seed"]), schema, seed=about["seed"])
+    strategy_ = chosen.load(Path(folder), schema, checked, seed=about["seed"])
+    return Model(strategy_, schema, seed=about["seed"], folder=Path(folder))
 
 
 def describe(folder: str | Path, strategy: str | None = None) -> dict[str, Any]:

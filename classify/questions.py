@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from catalog.messages import Completion
 from classify.answers import AnswerReader
 from classify.asking import ANSWERS, ask, read_answers, tally, unanswered
 from classify.engines.levels import LevelsEngine
-from classify.held_out import HELD_OUT, compare_top_k, learn_joint, read_held_out, write_held_out
+from classify.held_out import HELD_OUT, compare_top_k, learn_joint, learn_trust, read_held_out, write_held_out
 from classify.joint import Joint
 from classify.lines import GrowingLines
-from classify.registry import make_engine
+from classify.registry import STRATEGIES, find, make_engine, own_llm
 from classify.rundir import NO_LLM, RunDirectory
+from classify.trust import Trust
 from rag.prompts import Prompt
 from rag.tokens import token_counter
 
 COMPARED = "comparison.jsonl"
 COMPARED_ROWS = 200
 """Held-out rows to compare numbers of neighbours on, where none are asked for."""
+
+
+def asked_options(run: RunDirectory) -> dict[str, Any]:
+    """Return the options with which the run's engine is made: where they name no LLM, with that of the run's model.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the model is not on this machine.
+    """
+    strategy, options = run.manifest["strategy"], run.manifest["options"]
+    checked = find("strategy", STRATEGIES, strategy).options_class(**options)
+    folder = Path(run.manifest["model"] or run.folder / "model")
+    return own_llm(strategy, run.manifest["engine"], run.manifest["engine_options"], folder, checked)
 
 
 def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None:
@@ -31,7 +47,7 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
         When the engine is of no use; what was answered is kept.
     """
     options = run.manifest["options"]
-    engine = make_engine(run.manifest["engine"], run.manifest["engine_options"])
+    engine = make_engine(run.manifest["engine"], asked_options(run), run.answer_form())
     if options.get("ask_by") == "level" and engine.name != NO_LLM:
         prompt = Prompt(run.schema, options["prompt"], by_level=True)
         count, limit = token_counter(options["tokenizer"]), options["max_prompt_tokens"]
@@ -68,19 +84,27 @@ def compare(run: RunDirectory, strategy: Any, *, with_engine: bool) -> dict[str,
 
 
 def hold_out(run: RunDirectory, strategy: Any) -> None:
-    """Write requests about held-out rows; those without candidates (zero-shot) would teach nothing."""
+    """Write requests about held-out rows; not those that lack candidates where others have them (zero-shot)."""
     held = strategy.held_out_requests(run.manifest["options"]["calibrate"])
-    write_held_out(run.folder / HELD_OUT, [(request, label) for request, label in held if request.candidates])
+    free = bool(getattr(strategy, "answers_as", ""))
+    write_held_out(run.folder / HELD_OUT, [(request, label) for request, label in held if free or request.candidates])
 
 
-def learn(run: RunDirectory) -> Joint | None:
-    """Learn how far to trust the answers, where held-out rows were asked about; the manifest's ``joint`` tells."""
+def learn(run: RunDirectory) -> tuple[Joint | None, Trust | None]:
+    """Learn how far to trust the answers, where held-out rows were asked about.
+
+    The manifest's ``joint`` tells of requests with candidates, its ``trust`` of those without.
+    """
     if not (run.folder / HELD_OUT).is_file():
-        return None
+        return None, None
     reader = AnswerReader(run.taxonomy(), run.manifest["options"]["policy"])
-    joint = learn_joint(read_held_out(run.folder / HELD_OUT), read_answers(run.folder), reader)
-    run.record(joint={"used": True, "rows": 0} if joint is None else joint.report)
-    return joint
+    held, answers = read_held_out(run.folder / HELD_OUT), read_answers(run.folder)
+    joint, trust = learn_joint(held, answers, reader), learn_trust(held, answers, reader)
+    if not held or any(request.candidates for request, _ in held):
+        run.record(joint={"used": True, "rows": 0} if joint is None else joint.report)
+    else:
+        run.record(trust={"rows": 0} if trust is None else trust.report)
+    return joint, trust
 
 
 def give_up(run: RunDirectory) -> None:

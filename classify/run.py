@@ -105,14 +105,8 @@ class Run(RunDirectory):
     def _carry_out(self, until: str, again: bool) -> None:
         asks = hasattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "requests")
         stages = STAGES if asks else ("predictions", "report")
-        options = self.manifest["options"]
-        none_votes = not any(options.get("compare_top_k") or [options.get("top_k", 1)])
-        none_votes = none_votes and "tree" not in options["candidates_from"]
-        if none_votes and self.manifest["engine"] == NO_LLM and until != STAGES[0]:
-            raise ShelfmarkError(
-                "--top-k 0 leaves no neighbours to vote; use an engine that is a language model "
-                "(vllm, server, transformers), or --candidates-from tree"
-            )
+        if self.manifest["engine"] == NO_LLM and until != STAGES[0]:
+            self._check_votes()
         work: dict[str, Callable[[], int]] = {
             "requests": lambda: self._write_requests(until),
             "completions": lambda: self._collect_completions(again),
@@ -132,6 +126,20 @@ class Run(RunDirectory):
                         self.record(calibration=report)
                     self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
                 self._timed(name, work[name])
+
+    def _check_votes(self) -> None:
+        """Refuse a job without an LLM where nothing else can answer."""
+        name, options = self.manifest["strategy"], self.manifest["options"]
+        if self.answers_freely:
+            raise ShelfmarkError(
+                f"--engine {NO_LLM}: the strategy {name} has no neighbours to vote; use vllm, transformers or server"
+            )
+        neighbours = any(options.get("compare_top_k") or [options.get("top_k", 1)])
+        if not neighbours and "tree" not in options.get("candidates_from", ""):
+            raise ShelfmarkError(
+                "--top-k 0 leaves no neighbours to vote; use an engine that is a language model "
+                "(vllm, server, transformers), or --candidates-from tree"
+            )
 
     def finish(self) -> None:
         """Score the predictions of an ensemble, which are made in one go, and mark the run as finished."""
@@ -199,11 +207,8 @@ class Run(RunDirectory):
 
     def _snap_answers(self) -> int:
         columns = self.schema.id, self.schema.levels
-        reader = AnswerReader(
-            self.taxonomy(),
-            self.manifest["options"]["policy"],
-            None if self.manifest["engine"] == NO_LLM else questions.learn(self),
-        )
+        learned = (None, None) if self.manifest["engine"] == NO_LLM else questions.learn(self)
+        reader = AnswerReader(self.taxonomy(), self.manifest["options"]["policy"], *learned)
         requests = (Request.from_dict(line) for line in read_lines(self.folder / "requests.jsonl"))
         completions = read_answers(self.folder)
         rows = 0
@@ -219,7 +224,7 @@ class Run(RunDirectory):
                 rows += len(block)
                 advance(len(block))
         self._partial("predictions.jsonl").replace(self.predictions)
-        if self.manifest["engine"] != NO_LLM:
+        if self.manifest["engine"] != NO_LLM and not self.answers_freely:
             self.record(reading={"outside": reader.outside, "overruled": reader.overruled})
         return rows
 

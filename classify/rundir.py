@@ -17,12 +17,14 @@ from catalog.products import features_file, labels_beside, read_products, stream
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED
+from classify.engines.base import EngineOptions
+from classify.engines.forms import AnswerForm
 from classify.held_out import HELD_OUT
 from classify.job import Job
 from classify.lines import GrowingLines, count_lines
 from classify.progress import Progress, silent
 from classify.provenance import provenance
-from classify.registry import engine_options
+from classify.registry import STRATEGIES, answer_form, engine_options, find
 
 FORMAT = 2
 NO_LLM = "neighbours"
@@ -138,6 +140,15 @@ class RunDirectory:
         """Return the valid label paths, as the model knew them."""
         return Taxonomy.read(self.folder / "taxonomy.csv", self.schema)
 
+    @property
+    def answers_freely(self) -> bool:
+        """Whether the strategy's requests name no candidates: a valid label path is asked for."""
+        return bool(getattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "answers_as", ""))
+
+    def answer_form(self) -> AnswerForm | None:
+        """Return what may be answered to requests without candidates; None where nothing is known of it."""
+        return answer_form(self.manifest["strategy"], self.taxonomy, self.manifest["options"]["policy"])
+
     def record(self, **values: Any) -> None:
         """Write values into the manifest."""
         self.manifest.update(values)
@@ -177,7 +188,7 @@ class RunDirectory:
         if engine == IMPORTED:
             raise ShelfmarkError(f"{self.folder}: its answers came in files; say which --engine is to give the others")
         kept = self.manifest["engine_options"] if engine == before else {}
-        checked = engine_options(engine, {**kept, **given})
+        checked = engine_options(engine, {**kept, **given}, self.manifest["strategy"])
         options = checked.model_dump()
         changed = sorted(name for name in kept if options[name] != kept[name] and name not in checked.free)
         recorded = count_lines(self.folder / ANSWERS)
@@ -197,9 +208,11 @@ class RunDirectory:
         for key, value in wanted.items():
             here = self.manifest.get(key)
             if key == "engine_options" and isinstance(here, dict):
-                free = engine_options(wanted["engine"], {}).free if wanted["engine"] else frozenset()
-                here = {name: here.get(name) for name in here if name not in free}
-                value = {name: value[name] for name in value if name not in free}
+                usual = engine_options(wanted["engine"], {}) if wanted["engine"] else EngineOptions()
+                # What an older version did not know of stands as it is by default.
+                here = {name: here.get(name, getattr(usual, name)) for name in value} if here else here
+                here = {name: here[name] for name in here if name not in usual.free}
+                value = {name: value[name] for name in value if name not in usual.free}
             if here == value or key in ("train", "model", "gpu_price"):  # those are compared by content, as inputs
                 continue
             if isinstance(value, dict) and isinstance(here, dict):

@@ -83,6 +83,12 @@ def _add_answers(table: Table, manifest: dict[str, Any]) -> None:
     if "cost" in asking:
         table.add_row("cost", f"${asking['cost']:,.4f} at ${manifest['gpu_price']:g} an hour")
     reading, joint = manifest.get("reading"), manifest.get("joint")
+    trust = manifest.get("trust")
+    if trust and trust["rows"]:
+        table.add_row(f"held out: {trust['rows']:,} rows", "what confidences are worth")
+        table.add_row("  answers", f"{trust['answers']:.4f}")
+        before, after = trust["ece_before"], trust["ece_after"]
+        table.add_row("  calibration error", f"{before:.4f} before, {after:.4f} after")
     if reading:
         table.add_row("answers outside the candidates", f"{reading['outside']:,}")
     if joint and joint["rows"]:

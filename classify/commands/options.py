@@ -145,7 +145,12 @@ TimeoutOption = Annotated[float | None, typer.Option(help="Seconds for one reque
 RetriesOption = Annotated[int | None, typer.Option(help="Tries after the first (server, default 6).")]
 BatchOption = Annotated[int | None, typer.Option(help="Requests at once (transformers, default 8).")]
 ParallelOption = Annotated[int | None, typer.Option(help="GPUs that share the model (vllm, default 1).")]
-QuantizationOption = Annotated[str | None, typer.Option(help="8bit, 4bit, or a name that vLLM knows (vllm).")]
+QuantizationOption = Annotated[
+    str | None, typer.Option(help="4bit (vllm, transformers), 8bit, or a name that vLLM knows (vllm).")
+]
+AdapterOption = Annotated[
+    str | None, typer.Option(help="A folder with a LoRA adapter of the model that --llm names (vllm, transformers).")
+]
 LengthOption = Annotated[int | None, typer.Option(help="Tokens of request and answer at most (vllm).")]
 MemoryOption = Annotated[float | None, typer.Option(help="Share of the GPU's memory to use (vllm, default 0.9).")]
 DtypeOption = Annotated[str | None, typer.Option(help="Of the weights: auto (default), float32, bfloat16 or float16.")]

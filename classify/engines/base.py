@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.messages import Completion, Request
+from classify.engines.forms import AnswerForm
 
 Constrain = Literal["choice", "json", "off"]
 
@@ -39,7 +40,8 @@ class ModelOptions(EngineOptions):
         The most tokens of an answer; by default what each request says.
     constrain : {'choice', 'json', 'off'}
         ``choice``: the answer is one of the candidates, letter by letter. ``json``: an object whose ``label`` is one of
-        them. ``off``: free text. A request without candidates is always answered freely.
+        them. ``off``: free text. To a request without candidates: a valid label path, letter by letter; an object with
+        a key for each level; free text.
     seed : int
         Of the drawing, where the temperature is above 0.
     """
@@ -62,6 +64,8 @@ class Engine(Protocol):
     """The package that it cannot do without and the extra that installs it: looked for before hours of work."""
     report: dict[str, Any]
     """What there is to tell of the work so far (retries, versions): JSON values, for the manifest."""
+    form: AnswerForm | None
+    """What may be answered to requests without candidates; set before the first is asked, None where unknown."""
 
     def __init__(self, options: Any) -> None: ...
 

@@ -8,6 +8,7 @@ from typing import Any
 from catalog.messages import Completion, Request
 from classify.engines.base import Constrain, ModelOptions
 from classify.engines.constraints import choices, json_schema, messages
+from classify.engines.forms import AnswerForm
 from classify.engines.logprobs import ALTERNATIVES, Step, request_logprobs
 
 
@@ -15,7 +16,14 @@ class NoAnswerError(Exception):
     """A body that holds no answer, though the server calls it one; asked again, there may be one."""
 
 
-def body(request: Request, options: ModelOptions, *, constrain: Constrain, logprobs: bool) -> dict[str, Any]:
+def body(
+    request: Request,
+    options: ModelOptions,
+    *,
+    constrain: Constrain,
+    logprobs: bool,
+    form: AnswerForm | None = None,
+) -> dict[str, Any]:
     """Return what ``POST /chat/completions`` takes for a request.
 
     Parameters
@@ -25,10 +33,13 @@ def body(request: Request, options: ModelOptions, *, constrain: Constrain, logpr
     options : ModelOptions
         The model's name, temperature, seed and most tokens; its `constrain` is not looked at.
     constrain : {'choice', 'json', 'off'}
-        How the answer is held to the candidates; a request without candidates is always free. ``choice`` is vLLM's
-        ``structured_outputs``, ``json`` OpenAI's ``response_format``, which most servers know.
+        How the answer is held to the candidates. ``choice`` is vLLM's ``structured_outputs``, ``json`` OpenAI's
+        ``response_format``, which most servers know. A request without candidates is held to `form` by ``json``, and
+        free otherwise: all that may be answered would be megabytes.
     logprobs : bool
-        Whether to ask for the tokens' probabilities; not done for a request without candidates.
+        Whether to ask for the tokens' probabilities; for those of other tokens only where there are candidates.
+    form : AnswerForm or None
+        What may be answered to a request without candidates; None where nothing is known of it.
 
     Returns
     -------
@@ -42,15 +53,18 @@ def body(request: Request, options: ModelOptions, *, constrain: Constrain, logpr
         "temperature": options.temperature,
         "seed": options.seed,
     }
-    if not request.candidates:
-        return value
     if logprobs:
-        value |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
-    if constrain == "choice":
+        value["logprobs"] = True
+    if logprobs and request.candidates:
+        value["top_logprobs"] = ALTERNATIVES
+    schema = None
+    if request.candidates and constrain == "choice":
         value["structured_outputs"] = {"choice": choices(request)}
     elif constrain == "json":
-        schema = {"name": "answer", "strict": True, "schema": json_schema(request)}
-        value["response_format"] = {"type": "json_schema", "json_schema": schema}
+        schema = json_schema(request) if request.candidates else form and form.json_schema()
+    if schema:
+        named = {"name": "answer", "strict": True, "schema": schema}
+        value["response_format"] = {"type": "json_schema", "json_schema": named}
     return value
 
 
@@ -90,7 +104,13 @@ def read(request: Request, answer: Any, constrain: Constrain) -> Completion:
         why = f"the model refused: {refusal}" if refusal else f"an answer without text (finish_reason {finish})"
         return Completion(request.id, prompt_tokens=read_, completion_tokens=written, error=why)
     text = text.encode("utf-8", "replace").decode()  # half a sign, of an answer that was cut, can be written nowhere
-    return Completion(request.id, text, _logprobs(request, choice, constrain), read_, written)
+    steps = _steps(choice)
+    if request.candidates:
+        logprobs = None if steps is None else request_logprobs(request, constrain, steps)
+        return Completion(request.id, text, logprobs, read_, written)
+    # Of the tokens that were written: what each step tells first.
+    logprob = round(sum(step[0][1] for step in steps), 6) if steps else None
+    return Completion(request.id, text, None, read_, written, logprob=logprob)
 
 
 def problem(answer: Any) -> tuple[str, str]:
@@ -103,10 +123,8 @@ def problem(answer: Any) -> tuple[str, str]:
     return "", str(value or "")
 
 
-def _logprobs(request: Request, choice: dict[str, Any], constrain: Constrain) -> list[float] | None:
-    """Return each candidate's, or None where the server gave no tokens or none that can be read."""
-    if not request.candidates:
-        return None
+def _steps(choice: dict[str, Any]) -> list[Step] | None:
+    """Return the answer token by token, or None where the server gave no tokens or none that can be read."""
     try:
         steps: list[Step] = []
         for token in choice["logprobs"]["content"]:
@@ -116,4 +134,4 @@ def _logprobs(request: Request, choice: dict[str, Any], constrain: Constrain) ->
         return None
     if any(math.isnan(logprob) for step in steps for _, logprob in step):
         return None
-    return request_logprobs(request, constrain, steps)
+    return steps

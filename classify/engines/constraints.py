@@ -8,6 +8,7 @@ from typing import Any
 from catalog.messages import Request
 from catalog.schema import SEPARATOR
 from classify.engines.base import Constrain
+from classify.engines.forms import AnswerForm, Answers
 
 JSON_KEY = "label"
 JSON_LINE = f'Answer as JSON: {{"{JSON_KEY}": "..."}}'
@@ -25,6 +26,26 @@ def answers(request: Request, constrain: Constrain) -> list[str]:
     if constrain == "choice":
         return choices(request)
     return [json.dumps({JSON_KEY: label}, ensure_ascii=False) for label in choices(request)]
+
+
+def whole_answers(request: Request, constrain: Constrain, form: AnswerForm | None) -> Answers | None:
+    """Return the texts that an answer is held to, letter by letter; None where it is free.
+
+    Parameters
+    ----------
+    request : Request
+        What is asked. Its candidates, where it has any, are what may be answered.
+    constrain : {'choice', 'json', 'off'}
+        How.
+    form : AnswerForm or None
+        What may be answered to a request without candidates; None where nothing is known of it.
+    """
+    if request.candidates:
+        texts = answers(request, constrain)
+        return Answers([""], texts) if texts else None
+    if form is None or constrain == "off" or (constrain == "json" and form.writing != "json"):
+        return None
+    return form.answers
 
 
 def json_schema(request: Request) -> dict[str, Any]:

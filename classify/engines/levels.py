@@ -16,6 +16,7 @@ from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
 from classify.engines.base import Engine
 from classify.engines.constraints import JSON_KEY
+from classify.engines.forms import AnswerForm
 from rag.prompts import Prompt
 from rag.tokens import TokenCounter, estimate_tokens
 
@@ -75,6 +76,7 @@ class LevelsEngine:
         self._engine, self._prompt, self._taxonomy = engine, prompt, taxonomy
         self._count, self._limit = count, limit
         self.name, self.deterministic, self.needs = engine.name, engine.deterministic, engine.needs
+        self.form: AnswerForm | None = None  # it asks with candidates alone
 
     @property
     def report(self) -> dict[str, Any]:

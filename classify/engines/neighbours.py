@@ -9,6 +9,7 @@ from typing import Any
 from catalog.messages import Completion, Request
 from catalog.schema import SEPARATOR
 from classify.engines.base import EngineOptions
+from classify.engines.forms import AnswerForm
 
 
 class NeighboursEngine:
@@ -21,6 +22,7 @@ class NeighboursEngine:
 
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
+        self.form: AnswerForm | None = None
         self.report: dict[str, Any] = {}
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:

@@ -16,11 +16,12 @@ from classify.engines import chat, retry
 from classify.engines.background import Background
 from classify.engines.base import Constrain, ModelOptions
 from classify.engines.connection import NO_CONNECTION, Connection, TroubleError, check_url
+from classify.engines.forms import AnswerForm
 
 MORE_FAILURES = 20
 """So many requests, besides as many as may be in flight, fail one after the other before the server counts as gone."""
 
-_LADDER: dict[Constrain, tuple[Constrain, ...]] = {
+_LADDERS: dict[Constrain, tuple[Constrain, ...]] = {
     "choice": ("choice", "json", "off"),
     "json": ("json", "off"),
     "off": ("off",),
@@ -57,11 +58,36 @@ class ServerOptions(ModelOptions):
         return check_url(url)
 
 
+class _Ladder:
+    """Ways to ask, best first, and how far down a server was found to understand them.
+
+    Attributes
+    ----------
+    rungs : list of (constrain, logprobs)
+        The ways.
+    rung : int
+        The place of the best that may be understood.
+    settled : bool
+        Whether it was.
+    """
+
+    def __init__(self, constrains: Iterable[Constrain]) -> None:
+        self.rungs = [(constrain, logprobs) for constrain in constrains for logprobs in (True, False)]
+        self.rung, self.settled = 0, False
+
+    def below(self, rung: int) -> int | None:
+        """Return what to try after a way that was refused; None where nothing is left."""
+        # Another request may have found out meanwhile what works.
+        following = max(rung + 1, self.rung) if rung < self.rung or not self.settled else len(self.rungs)
+        return following if following < len(self.rungs) else None
+
+
 class ServerEngine:
     """Asks a server, many requests at once.
 
     Servers differ in what they know. The first requests find out: a body that is refused is sent again without
     logprobs, then with a JSON schema in place of a choice, then unconstrained. What worked stays, and `report` tells.
+    Requests without candidates find out for themselves, beginning with the schema.
     The key is read from ``OPENAI_API_KEY``; no text that leaves here holds it.
     """
 
@@ -75,8 +101,8 @@ class ServerEngine:
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
         self._connection = Connection(options.base_url, options.timeout)
-        self._ladder = [(constrain, logprobs) for constrain in _LADDER[options.constrain] for logprobs in (True, False)]
-        self._rung, self._settled = 0, False
+        self.form: AnswerForm | None = None
+        self._ladders: dict[bool, _Ladder] = {}
         self._troubles: Counter[str] = Counter()
         self.report: dict[str, Any] = {"retries": 0, "server errors": {}}
 
@@ -153,10 +179,11 @@ class ServerEngine:
         """
         options = self.options.model_copy(update={"llm": await self._model()})
         scrub = self._connection.scrub
-        rung = self._rung
+        ladder = self._ladder(request)
+        rung = ladder.rung
         while True:
-            constrain, logprobs = self._ladder[rung]
-            value = chat.body(request, options, constrain=constrain, logprobs=logprobs)
+            constrain, logprobs = ladder.rungs[rung]
+            value = chat.body(request, options, constrain=constrain, logprobs=logprobs, form=self.form)
             status, answer = await self._connection.send("POST", "/chat/completions", value)
             code, reason = chat.problem(answer)
             if status == 200:
@@ -164,21 +191,29 @@ class ServerEngine:
                     completion = chat.read(request, answer, constrain)
                 except chat.NoAnswerError as error:
                     raise TroubleError(str(error), scrub(reason)) from None
-                if request.candidates and not self._settled:
-                    self._settled, self._rung = True, rung
+                if not ladder.settled:
+                    ladder.settled, ladder.rung = True, rung
                     self.report |= {"constrained by": constrain, "logprobs asked for": logprobs}
                 return completion
             if "content_filter" in code:
                 return Completion(request.id, error="content filter")
             if status == 404:
                 raise await self._missing(options.llm, reason)
-            if status not in (400, 422) or "context_length" in code or not request.candidates:
-                return Completion(request.id, error=scrub(f"HTTP {status}: {reason}"))
-            # Another request may have found out meanwhile what works.
-            following = max(rung + 1, self._rung) if rung < self._rung or not self._settled else len(self._ladder)
-            if following >= len(self._ladder):
+            following = ladder.below(rung) if status in (400, 422) and "context_length" not in code else None
+            if following is None:
                 return Completion(request.id, error=scrub(f"HTTP {status}: {reason}"))
             rung = following
+
+    def _ladder(self, request: Request) -> _Ladder:
+        """Return the ways to ask a request: there are others where it has no candidates."""
+        held = bool(request.candidates)
+        if held not in self._ladders:
+            constrains = _LADDERS[self.options.constrain]
+            if not held:
+                written = self.form is not None and self.form.writing == "json"
+                constrains = ("json", "off") if written and "json" in constrains else ("off",)
+            self._ladders[held] = _Ladder(constrains)
+        return self._ladders[held]
 
     async def _model(self) -> str:
         """Return the model's name: the one that was chosen, or the first that the server has."""

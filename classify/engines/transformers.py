@@ -6,18 +6,23 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import Field
 
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.messages import Completion, Request
+from classify.engines import adapters
 from classify.engines.base import ModelOptions
-from classify.engines.constraints import answers
+from classify.engines.constraints import whole_answers
+from classify.engines.forms import AnswerForm, Answers
 from classify.engines.local import chat_tokens, draw_seed, hush, not_loaded, too_long
 from classify.engines.logprobs import ALTERNATIVES
 from classify.engines.vocabulary import ByteStep, Vocabulary, byte_logprobs
 
+STATES = 20_000
+"""Beginnings of answers of which it is remembered how they go on: rows have most of them in common."""
 WINDOW = 4  # batches drawn at once and sorted by length, so that little of a batch is padding
 SMALLER = "take a smaller model, or --device cpu"
 
@@ -35,6 +40,11 @@ class TransformersOptions(ModelOptions):
         ``auto`` is a GPU where there is one, else ``cpu``; else as torch names it (``cuda:1``).
     dtype : {'auto', 'float32', 'bfloat16', 'float16'}
         Of the weights; ``auto`` as they are stored.
+    quantization : {'none', '4bit'}
+        ``4bit`` (bitsandbytes, nf4) is made of the weights when they are loaded. A model that is stored quantized needs
+        none.
+    adapter : str
+        A folder with a LoRA adapter (peft) of the model.
     """
 
     free = frozenset({"batch_size", "device"})
@@ -43,6 +53,8 @@ class TransformersOptions(ModelOptions):
     batch_size: int = Field(default=8, ge=1, le=1024)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["none", "4bit"] = "none"
+    adapter: str = ""
 
 
 class TransformersEngine:
@@ -58,10 +70,12 @@ class TransformersEngine:
 
     def __init__(self, options: TransformersOptions) -> None:
         self.options = options
+        self.form: AnswerForm | None = None
         self.report: dict[str, Any] = {}
         self._model: Any = None
         self._tokenizer: Any = None
         self._vocabulary: Vocabulary
+        self._onward = lru_cache(maxsize=STATES)(lambda answers, written: self._vocabulary.onward(answers, written))
         self._ends: list[int]
         self._context: float
 
@@ -92,13 +106,29 @@ class TransformersEngine:
         device = options.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        if options.adapter:
+            adapters.adapter_config(options.adapter)
+        more: dict[str, Any] = {}
+        if options.quantization == "4bit":
+            require("bitsandbytes", "lora")
+            on_gpu = device.startswith("cuda")
+            more["quantization_config"] = library.BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=torch.bfloat16 if on_gpu else torch.float32,
+            )
+            more["device_map"] = {"": device}  # weights that are packed are not moved afterwards
         try:
             tokenizer = library.AutoTokenizer.from_pretrained(options.llm)
-            model = library.AutoModelForCausalLM.from_pretrained(options.llm, dtype=options.dtype)
+            model = library.AutoModelForCausalLM.from_pretrained(options.llm, dtype=options.dtype, **more)
         except Exception as error:  # the library raises many kinds
             raise not_loaded(options.llm, error, SMALLER) from None
+        quantized = bool(getattr(model, "is_quantized", False))
+        if options.adapter:
+            model = adapters.put_on(model, options.adapter, options.llm)
         try:
-            model = model.to(device).eval()
+            model = (model if quantized else model.to(device)).eval()  # packed weights are where they belong
         except torch.cuda.OutOfMemoryError as error:
             raise not_loaded(options.llm, error, SMALLER) from None
         except (RuntimeError, AssertionError) as error:  # what torch raises for a device that it does not know or have
@@ -125,6 +155,8 @@ class TransformersEngine:
             torch=torch.__version__,
             device=str(model.device),
             dtype=str(model.dtype).removeprefix("torch."),
+            quantization="4bit" if more else "as stored" if quantized else "none",
+            **({"adapter": options.adapter} if options.adapter else {}),
         )
 
     def _answer(self, asked: list[tuple[Request, list[int]]]) -> Iterator[Completion]:
@@ -139,7 +171,7 @@ class TransformersEngine:
             for request, prompt in asked
         ]
         writers = [
-            _Writer(request, limit, self._vocabulary, self._ends, self.options)
+            _Writer(request, limit, self, whole_answers(request, self.options.constrain, self.form))
             for (request, _), limit in zip(asked, limits, strict=True)
         ]
 
@@ -167,21 +199,22 @@ class TransformersEngine:
 class _Writer:
     """The answer to one request, as it is written."""
 
-    def __init__(
-        self, request: Request, limit: int, vocabulary: Vocabulary, ends: list[int], options: TransformersOptions
-    ) -> None:
+    def __init__(self, request: Request, limit: int, engine: TransformersEngine, answers: Answers | None) -> None:
         import torch
 
-        self.request, self.limit, self.ends = request, limit, ends
-        self.constrain = options.constrain
-        self.temperature = options.temperature
-        self.vocabulary = vocabulary
-        self.answers = [answer.encode() for answer in answers(request, options.constrain)]
+        self.request, self.limit, self.ends = request, limit, engine._ends
+        self.constrain = engine.options.constrain
+        self.temperature = engine.options.temperature
+        self.vocabulary = engine._vocabulary
+        self.answers = answers
+        # What follows is remembered where other requests have the same answers.
+        self.onward = self.vocabulary.onward if request.candidates else engine._onward
         self.written: list[int] = []
         self.steps: list[ByteStep] = []
+        self.logprob = 0.0
         self.done = False
         self.error: str | None = None
-        self.draws = torch.Generator().manual_seed(draw_seed(options.seed, request))
+        self.draws = torch.Generator().manual_seed(draw_seed(engine.options.seed, request))
 
     def next(self, scores: Any) -> int:
         """Write the next token, given the model's scores (logits) of all tokens; return it."""
@@ -189,18 +222,19 @@ class _Writer:
 
         if self.done:
             return self.ends[0]
-        if self.answers:
+        if self.answers is not None:
             so_far = b"".join(map(self.vocabulary.bytes_of, self.written))
-            tokens, whole = self.vocabulary.onward(self.answers, so_far)
+            tokens, whole = self.onward(self.answers, so_far)
             if not tokens and not whole:
-                self.error, self.done = "the model's tokens cannot write this request's candidates", True
+                self.error, self.done = "the model's tokens cannot write what may be answered", True
                 return self.ends[0]
             allowed = torch.tensor(tokens + self.ends[:1] * whole, device=scores.device)
             logprobs = torch.log_softmax(scores[allowed].float(), dim=0)
         else:
             allowed = None
             logprobs = torch.log_softmax(scores.float(), dim=0)
-        likeliest = torch.topk(logprobs, min(ALTERNATIVES, len(logprobs)))
+        # Where there are no candidates, no alternatives lead to any.
+        likeliest = torch.topk(logprobs, min(ALTERNATIVES if self.request.candidates else 1, len(logprobs)))
         best = int(likeliest.indices[0])
         if self.temperature > 0:
             # The greatest of the logarithms, each with noise of its own (Gumbel's), is a draw from the distribution.
@@ -212,6 +246,9 @@ class _Writer:
         ]
         names = [(at if allowed is None else int(allowed[at]), logprob) for at, logprob in found]
         self.written.append(names[0][0])
+        if not self.request.candidates:
+            # The model's own, before any constraint: an answer that it was held to is one that it hardly believes.
+            self.logprob += float(scores[names[0][0]].float() - torch.logsumexp(scores.float(), dim=0))
         self.steps.append([(self.vocabulary.bytes_of(token), logprob) for token, logprob in names])
         self.done = names[0][0] in self.ends or len(self.written) >= self.limit
         return names[0][0]
@@ -226,6 +263,7 @@ class _Writer:
             byte_logprobs(self.request, self.constrain, self.steps) if self.request.candidates else None,
             prompt_tokens,
             len(self.written),
+            logprob=None if self.request.candidates else round(self.logprob, 6),
         )
 
 

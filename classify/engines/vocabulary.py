@@ -13,6 +13,7 @@ from typing import Any
 
 from catalog.messages import Request
 from classify.engines.base import Constrain
+from classify.engines.forms import Answers
 from classify.engines.logprobs import request_logprobs
 
 ByteStep = Sequence[tuple[bytes, float]]
@@ -62,19 +63,13 @@ class Vocabulary:
         """Return what the tokens write; bytes that are no text become U+FFFD."""
         return b"".join(map(self.bytes_of, tokens)).decode("utf-8", "replace")
 
-    def onward(self, answers: Iterable[bytes], written: bytes) -> tuple[list[int], bool]:
+    def onward(self, answers: Answers, written: bytes) -> tuple[list[int], bool]:
         """Return the tokens with which one of the answers can go on, and whether one is whole.
 
         Any cut of an answer into tokens may be written, as a grammar allows it, not the tokenizer's own alone.
         """
-        at = len(written)
-        heads: set[bytes] = set()
-        whole = False
-        for answer in answers:
-            if not answer.startswith(written):
-                continue
-            whole = whole or len(answer) == at
-            heads.update(answer[at:end] for end in range(at + 1, min(len(answer), at + self._longest) + 1))
+        rests, whole = answers.following(written, self._longest)
+        heads = {rest[:end] for rest in rests for end in range(1, len(rest) + 1)}
         return [token for head in heads for token in self.ids.get(head, ())], whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar, get_args
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,6 +12,7 @@ from catalog.messages import Prediction, Request
 from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import Policy, Taxonomy
+from classify.engines.forms import Writing
 from classify.progress import Progress
 
 
@@ -47,10 +48,47 @@ class Strategy(Protocol):
 
 
 class ChatStrategy(Strategy, Protocol):
-    """A strategy that asks: it writes requests, which an engine answers."""
+    """A strategy that asks: it writes requests, which an engine answers.
+
+    One whose options have ``calibrate`` also has ``held_out_requests(count)``, which returns at most so many pairs of a
+    request about a training row that was not learned from, and its label.
+    """
+
+    answers_as: ClassVar[Writing | Literal[""]] = ""
+    """How an answer writes a label path, where requests name no candidates; empty where they do."""
+    engine_defaults: ClassVar[dict[str, Any]] = {}
+    """Options of engines where the user says nothing, in place of the engine's own."""
 
     def requests(self, products: Products) -> list[Request]:
         """Return one request for each product, in order."""
+
+
+class OwnLlm(ChatStrategy, Protocol):
+    """A strategy that brings its own LLM: an engine in this process loads it where no ``llm`` is named."""
+
+    @classmethod
+    def own_llm(cls, folder: Path, engine: str, options: Any) -> dict[str, Any]:
+        """Return the engine options that load the LLM of a fitted model.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the model: where `save` wrote.
+        engine : str
+            The engine's name: ``vllm`` or ``transformers``.
+        options : Options
+            Of the strategy.
+
+        Returns
+        -------
+        dict
+            ``llm``, and for an adapter ``adapter`` and ``quantization``, as far as the engine needs them.
+
+        Raises
+        ------
+        ShelfmarkError
+            When it is not there.
+        """
 
 
 class DirectStrategy(Strategy, Protocol):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,7 +25,10 @@ import classify.registry
 import rag.vote
 from catalog.messages import Request, request_id
 from catalog.schema import SEPARATOR
+from catalog.taxonomy import Taxonomy
 from classify.engines import constraints
+from classify.engines.forms import AnswerForm
+from classify.strategies.base import Options
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("forked.py")
@@ -237,11 +241,6 @@ class TinyLlama:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
     """Train it: half a minute."""
-    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     requests, labels = chat_requests(900)
     known = [
         # Half are asked for JSON.
@@ -251,8 +250,50 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
         for at, (request, label) in enumerate(zip(requests, labels, strict=True))
     ]
     folder = tmp_path_factory.mktemp("tiny") / "llama"
-    module.train(known[300:], folder, steps=240, batch=8, vocabulary=600, context=512)
+    trainer().train(known[300:], folder, steps=240, batch=8, vocabulary=600, context=512)
     return TinyLlama(folder, requests[:300], labels[:300])
+
+
+def trainer() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class TinyWriter:
+    """A real Llama that was trained on the spot to write label paths as JSON, half well.
+
+    `folder` is the checkpoint; `requests`, without candidates, are some that it was not trained on, with the right
+    answers in `answers`; `form` is what may be answered.
+    """
+
+    folder: Path
+    requests: list[Request]
+    answers: list[str]
+    form: AnswerForm
+
+
+@pytest.fixture(scope="session")
+def tiny_writer(tmp_path_factory: pytest.TempPathFactory) -> TinyWriter:
+    """Train it: half a minute."""
+    draw = random.Random(1)
+    paths = [(top, group, name) for top, groups in SHELVES.items() for group, names in groups.items() for name in names]
+    form = AnswerForm(Taxonomy(("department", "shelf", "product"), dict.fromkeys(paths, 1)), "path", "json")
+    requests, answers = [], []
+    for row in range(500):
+        path = draw.choice(paths)
+        text = " ".join(word[: draw.randint(1, 5)] for word in path[-1].split())
+        messages = [{"role": "user", "content": json.dumps({"description": text}, ensure_ascii=False)}]
+        requests.append(Request(request_id(row, messages), messages, max_tokens=160))
+        answers.append(form.write(path))
+    folder = tmp_path_factory.mktemp("tiny") / "writer"
+    pairs = [(request.messages, text) for request, text in zip(requests[60:], answers[60:], strict=True)]
+    trainer().train(pairs, folder, steps=200, batch=8, vocabulary=500, context=512)
+    return TinyWriter(folder, requests[:60], answers[:60], form)
 
 
 def chat_requests(rows: int) -> tuple[list[Request], list[str]]:
@@ -342,3 +383,65 @@ VLLM_FLAGS += ["--structured-outputs-config", '{"backend": "guidance"}']
 def vllm_flags() -> list[str]:
     """Return how the tiny Llama is loaded by vLLM's own commands."""
     return VLLM_FLAGS
+
+
+class WriterOptions(Options):
+    """What a user chooses of the strategy below."""
+
+    calibrate: int = 60
+
+
+class WriterStrategy:
+    """A chat strategy whose requests name no candidates: its LLM is asked for a path, as one that was fine-tuned is.
+
+    The first `HELD` training rows are not learned from; the LLM is whatever stands in the model's folder.
+    """
+
+    name, options_class = "writer", WriterOptions
+    answers_as: ClassVar[str] = "json"
+    engine_defaults: ClassVar[dict] = {"llm": "", "max_tokens": 120}
+    HELD: ClassVar[int] = 100
+
+    def __init__(self, held: list, taxonomy: Taxonomy, schema, options, seed: int) -> None:
+        self.held, self.taxonomy, self.schema, self.options, self.seed = held, taxonomy, schema, options, seed
+
+    @classmethod
+    def fit(cls, train, schema, options, *, seed, progress):
+        held = list(zip(train.texts[: cls.HELD], map(list, train.labels), strict=False))
+        return cls(held, Taxonomy.from_labels(train.labels, schema.levels), schema, options, seed)
+
+    def save(self, folder: Path) -> None:
+        self.taxonomy.write(folder / "taxonomy.csv")
+        (folder / "held.json").write_text(json.dumps(self.held))
+
+    @classmethod
+    def load(cls, folder: Path, schema, options, *, seed):
+        held = json.loads((folder / "held.json").read_text())
+        return cls(held, Taxonomy.read(folder / "taxonomy.csv", schema), schema, options, seed)
+
+    def requests(self, products) -> list[Request]:
+        return [self.ask(name, text) for name, text in zip(products.ids, products.texts, strict=True)]
+
+    def held_out_requests(self, count: int) -> list:
+        return [(self.ask(f"held-{at}", text), tuple(label)) for at, (text, label) in enumerate(self.held[:count])]
+
+    @staticmethod
+    def ask(name: int | str, text: str) -> Request:
+        messages = [{"role": "user", "content": json.dumps({"description": text}, ensure_ascii=False)}]
+        return Request(request_id(name, messages), messages)
+
+    @classmethod
+    def own_llm(cls, folder: Path, engine: str, options) -> dict:
+        if (folder / "adapter").is_dir():
+            return {"llm": str(folder / "base"), "adapter": str(folder / "adapter")}
+        return {"llm": str(folder / "merged")}
+
+
+@pytest.fixture
+def writer(monkeypatch: pytest.MonkeyPatch) -> type[WriterStrategy]:
+    """Have a strategy ``writer``."""
+    module = types.ModuleType("writer_strategy")
+    module.WriterStrategy = WriterStrategy  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "writer_strategy", module)
+    monkeypatch.setitem(classify.registry.STRATEGIES, "writer", "writer_strategy:WriterStrategy")
+    return WriterStrategy

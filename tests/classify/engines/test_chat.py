@@ -2,12 +2,16 @@ import math
 
 import pytest
 
-from catalog.messages import Request
+from catalog.messages import Completion, Request
+from catalog.taxonomy import Taxonomy
 from classify.engines import chat
 from classify.engines.base import ModelOptions
+from classify.engines.forms import AnswerForm
 
 ASKED = Request("1-a", [{"role": "user", "content": "milk?"}], [("food", "milk"), ("food", "tea")], [0.6, 0.4], 32)
 FREE = Request("2-b", [{"role": "user", "content": "milk?"}])
+TAXONOMY = Taxonomy(("group", "brand"), {("food", "milk"): 1, ("food", "tea"): 1})
+FORM = AnswerForm(TAXONOMY, "path", "json")
 
 
 def test_body_of_a_choice():
@@ -35,9 +39,28 @@ def test_body_of_json():
     assert "JSON" in value["messages"][-1]["content"]
 
 
-def test_body_without_candidates_is_free():
-    value = chat.body(FREE, ModelOptions(llm="m"), constrain="choice", logprobs=True)
-    assert value.keys() == {"model", "messages", "max_tokens", "temperature", "seed"}
+def test_body_without_candidates_is_free_but_for_its_form():
+    usual = {"model", "messages", "max_tokens", "temperature", "seed"}
+    for constrain in ("choice", "json", "off"):
+        assert chat.body(FREE, ModelOptions(llm="m"), constrain=constrain, logprobs=False).keys() == usual
+    value = chat.body(FREE, ModelOptions(llm="m"), constrain="json", logprobs=True, form=FORM)
+    assert value.keys() == {*usual, "logprobs", "response_format"}  # and no alternatives
+    schema = value["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["brand"] == {"type": "string", "enum": ["milk", "tea"]}
+    joined = AnswerForm(TAXONOMY, "path", "joined")
+    assert chat.body(FREE, ModelOptions(llm="m"), constrain="json", logprobs=False, form=joined).keys() == usual
+
+
+def test_read_the_probability_of_a_whole_answer(loopback):
+    body = loopback.answer("food__milk")
+    tokens = [("food__", math.log(0.5)), ("milk", math.log(0.25))]
+    body["choices"][0]["logprobs"] = {"content": [{"token": text, "logprob": value} for text, value in tokens]}
+    done = chat.read(FREE, body, "off")
+    assert done.logprob == pytest.approx(math.log(0.125), abs=1e-5)
+    assert done.logprobs is None
+    assert chat.read(ASKED, body, "choice").logprob is None
+    assert Completion.from_dict(done.to_dict()) == done
+    assert chat.read(FREE, loopback.answer("food__milk"), "off").logprob is None
 
 
 def test_read_takes_the_first_choice_and_counts_tokens(loopback):

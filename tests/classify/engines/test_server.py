@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion, Request
+from catalog.taxonomy import Taxonomy
+from classify.engines.forms import AnswerForm
 from classify.engines.server import MORE_FAILURES, ServerEngine, ServerOptions
 
 KEY = "sk-secret-1234567890"
@@ -486,11 +488,38 @@ def test_a_refusal_once_it_is_known_what_works_is_of_that_request(loopback, engi
     assert made.report["retries"] == 0
 
 
-def test_requests_without_candidates_are_free_and_tell_nothing(loopback, engine):
+def test_requests_without_candidates_and_without_a_form_are_free(loopback, engine):
     made = engine()
     done(made, requests(2, candidates=[]))
-    assert "constrained by" not in made.report
-    assert all(not {"structured_outputs", "logprobs"} & body.keys() for body in loopback.bodies)
+    assert made.report["constrained by"] == "off"
+    assert all(not {"structured_outputs", "top_logprobs"} & body.keys() for body in loopback.bodies)
+
+
+@pytest.mark.parametrize(
+    ("words", "constrain", "writing", "by", "logprobs"),
+    [
+        ((), "choice", "json", "json", True),
+        ((), "choice", "joined", "off", True),
+        ((), "off", "json", "off", True),
+        (("logprobs",), "choice", "json", "json", False),
+        (("response_format",), "choice", "json", "off", True),
+        (("response_format", "logprobs"), "json", "json", "off", False),
+        (("logprobs",), "choice", "joined", "off", False),
+    ],
+)
+def test_requests_without_candidates_find_out_for_themselves(loopback, engine, words, constrain, writing, by, logprobs):
+    refusing(loopback, *words)
+    made = engine(constrain=constrain)
+    made.form = AnswerForm(Taxonomy(("group", "brand"), dict.fromkeys(CANDIDATES, 1)), "path", writing)
+    completions = done(made, requests(20, candidates=[]))
+    assert all(completion.error is None for completion in completions)
+    assert (made.report["constrained by"], made.report["logprobs asked for"]) == (by, logprobs)
+    assert len(loopback.bodies) <= 20 + 3
+    loopback.bodies.clear()
+    refusing(loopback)
+    done(made, requests(2))
+    # What was found out of the ones says nothing of the others.
+    assert ("structured_outputs" in loopback.bodies[0]) == (constrain == "choice")
 
 
 def test_a_long_answer_of_a_server_is_cut(loopback, engine):

@@ -64,8 +64,50 @@ def test_a_free_answer_ends_by_itself_and_counts_its_tokens(tiny_llama):
     prompt = library.apply_chat_template(request.messages, add_generation_prompt=True, return_dict=False)
     assert one.text == tiny_llama.labels[0]
     assert one.logprobs is None
+    assert -5 < one.logprob < 0
     assert one.prompt_tokens == len(prompt)
     assert one.completion_tokens == len(library.encode(one.text, add_special_tokens=False)) + 1
+
+
+def write(tiny_writer, **options) -> dict[str, Completion]:
+    """Ask for paths where no candidates are named."""
+    engine = TransformersEngine(TransformersOptions(llm=str(tiny_writer.folder), batch_size=20, **options))
+    engine.form = tiny_writer.form
+    return {one.id: one for one in engine.complete(tiny_writer.requests)}
+
+
+@pytest.mark.parametrize("constrain", ["choice", "json"])
+@pytest.mark.parametrize("temperature", [0.0, 2.0])
+def test_without_candidates_a_constrained_answer_is_a_valid_path(tiny_writer, constrain: str, temperature: float):
+    done = write(tiny_writer, constrain=constrain, temperature=temperature)
+    assert all(done[request.id].text in tiny_writer.form.answers for request in tiny_writer.requests)
+
+
+def test_without_candidates_the_probability_is_that_of_the_whole_answer(tiny_writer):
+    held, free = write(tiny_writer), write(tiny_writer, constrain="off")
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_writer.folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tiny_writer.folder)
+    strayed = 0
+    for request in tiny_writer.requests:
+        one = free[request.id]
+        if one.text not in tiny_writer.form.answers:
+            strayed += 1
+            continue
+        assert held[request.id].text == one.text
+        assert held[request.id].logprob == pytest.approx(one.logprob, abs=1e-3)
+        prompt = tokenizer.apply_chat_template(request.messages, add_generation_prompt=True, return_dict=False)
+        rest = [*tokenizer.encode(one.text, add_special_tokens=False), tokenizer.eos_token_id]
+        if len(rest) != one.completion_tokens:
+            continue  # the model's cut is another than the tokenizer's
+        with torch.inference_mode():
+            chances = torch.log_softmax(model(torch.tensor([prompt + rest])).logits[0].float(), dim=-1)
+        places = range(len(prompt) - 1, len(prompt) + len(rest) - 1)
+        expected = sum(float(chances[place, token]) for place, token in zip(places, rest, strict=True))
+        assert one.logprob == pytest.approx(expected, abs=1e-2)
+    assert strayed < len(tiny_writer.requests) / 2
 
 
 def test_neighbours_in_a_batch_change_nothing(tiny_llama):

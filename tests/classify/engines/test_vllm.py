@@ -14,8 +14,10 @@ import pytest
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion, Request
+from catalog.taxonomy import Taxonomy
 from classify.engines.base import ModelOptions
 from classify.engines.constraints import answers, choices, messages
+from classify.engines.forms import AnswerForm
 from classify.engines.transformers import TransformersEngine, TransformersOptions
 from classify.engines.vllm import VllmEngine, VllmOptions
 
@@ -84,6 +86,68 @@ def test_draws_differ_by_seed_alone(tiny_llama, ask: Asker):
     texts = [{name: one.text for name, one in ask(requests, temperature=1.5, seed=seed).items()} for seed in (1, 1, 2)]
     assert texts[0] == texts[1]
     assert texts[0] != texts[2]
+
+
+@pytest.fixture(scope="module")
+def shelves(tiny_llama) -> AnswerForm:
+    """The label paths that the tiny Llama knows, as it writes them where it is not asked for JSON."""
+    paths = {path for request in tiny_llama.requests for path in request.candidates}
+    return AnswerForm(Taxonomy(("department", "shelf", "product"), dict.fromkeys(paths, 1)), "path", "joined")
+
+
+def freely(tiny_llama, rows: int = 40) -> list[Request]:
+    """Ask half as the model learned it, and half for what it knows nothing of."""
+    plain = [replace(request, candidates=[], scores=[]) for request in tiny_llama.requests[:rows]]
+    odd = [replace(one, id=f"odd-{one.id}", messages=[{"role": "user", "content": one.id}]) for one in plain]
+    return plain + odd
+
+
+@pytest.mark.parametrize("temperature", [0.0, 2.0])
+def test_without_candidates_an_answer_is_a_valid_path(
+    tiny_llama, ask: Asker, shelves: AnswerForm, monkeypatch: pytest.MonkeyPatch, temperature: float
+):
+    requests = freely(tiny_llama)
+    free = ask(requests, constrain="off", temperature=temperature)
+    monkeypatch.setattr(ask.engine, "form", shelves)
+    ask.engine.report.pop("held to paths", None)
+    done = ask(requests, temperature=temperature)
+    assert all(one.text in shelves.answers for one in done.values())
+    again = ask.engine.report["held to paths"]
+    assert 0 < again < len(requests)
+    assert again == sum(one.text not in shelves.answers for one in free.values())
+    for name, one in free.items():
+        if one.text in shelves.answers:  # it is kept
+            assert done[name] == replace(one, logprob=done[name].logprob)
+            assert done[name].logprob == pytest.approx(one.logprob, abs=0.01)
+        else:
+            assert done[name].completion_tokens > one.completion_tokens  # both count
+
+
+def test_without_candidates_it_answers_as_transformers_does(
+    tiny_llama, ask: Asker, shelves: AnswerForm, monkeypatch: pytest.MonkeyPatch
+):
+    requests = freely(tiny_llama)
+    monkeypatch.setattr(ask.engine, "form", shelves)
+    ours = ask(requests)
+    other = TransformersEngine(TransformersOptions(llm=str(tiny_llama.folder), batch_size=32))
+    other.form = shelves
+    theirs = {one.id: one for one in other.complete(requests)}
+    same = [name for name, one in theirs.items() if ours[name].text == one.text]
+    assert len(same) >= 0.95 * len(requests)  # a forced beginning is cut into tokens as the tokenizer does it
+    kept = [name for name in same if not name.startswith("odd")]
+    assert sum(abs(ours[name].logprob - theirs[name].logprob) < 0.02 for name in kept) >= 0.9 * len(kept)
+
+
+def test_a_schema_holds_levels_with_few_values(
+    tiny_llama, ask: Asker, shelves: AnswerForm, monkeypatch: pytest.MonkeyPatch
+):
+    paths = {path for request in tiny_llama.requests for path in request.candidates}
+    form = AnswerForm(Taxonomy(("department", "shelf", "product"), dict.fromkeys(paths, 1)), "path", "json")
+    monkeypatch.setattr(ask.engine, "form", form)
+    for one in ask(freely(tiny_llama, 6), constrain="json", max_tokens=200).values():
+        value = json.loads(one.text)
+        assert list(value) == ["department", "shelf", "product"]
+        assert value["department"] in {path[0] for path in paths}
 
 
 def test_limits_are_kept_and_a_prompt_that_is_too_long_is_an_error(tiny_llama, ask: Asker):
