@@ -119,6 +119,17 @@ def local_folder(base: str) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
+def is_quantized(base: str) -> bool:
+    """Tell whether a base is stored in few bits: by its config.json or, where that is not at hand, by its name."""
+    folder = local_folder(base)
+    if folder is None:
+        return "-4bit" in base or "-8bit" in base
+    try:
+        return "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
 def load_architecture(base: str) -> Architecture:
     """Return the shape of a base from its config.json or, where that is not at hand, of a model that is known by name.
 

@@ -50,7 +50,7 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
     """
     fitted = Fitted.read(folder)
     merged, adapter = fitted.merged, fitted.adapter
-    token = _token()
+    token = check_token()
     library, tools = require("huggingface_hub", EXTRA), require("huggingface_hub.utils", EXTRA)
     if not sys.stderr.isatty():
         tools.disable_progress_bars()
@@ -74,7 +74,14 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
     return str(place)
 
 
-def _token() -> str:
+def check_token() -> str:
+    """Return the token, from the environment alone.
+
+    Raises
+    ------
+    ShelfmarkError
+        When there is none, or what is there cannot be one.
+    """
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise ShelfmarkError(

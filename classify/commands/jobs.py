@@ -204,6 +204,7 @@ def fit(
     serve: o.ServeOption = None,
     accelerate_config: o.AccelerateOption = None,
     report_to: o.ReportToOption = None,
+    push_to_hub: o.PushOption = None,
 ) -> None:
     """Fit a strategy on labelled products and save the model; for lora this is the fine-tune."""
     from classify.model import check_place, work_folder
@@ -213,6 +214,10 @@ def fit(
     from classify.tables import training_table
 
     check_place(out)
+    if push_to_hub is not None:
+        from finetune.hub import check_token
+
+        check_token()
     options = o.given(
         policy=policy,
         top_n=top_n,
@@ -261,13 +266,21 @@ def fit(
         raise
     model.save(out)
     shutil.rmtree(work, ignore_errors=True)
-    about = getattr(model.strategy, "about", None)
-    if about is not None:
-        show(training_table(about))
+    if model.strategy.name == "lora":
+        from finetune.card import write_card
+        from finetune.curves import write_report
+
+        show(training_table(model.strategy.about))
+        write_card(out)
+        typer.echo(f"{write_report(out)}: the curves")
     paths = len(model.strategy.taxonomy)
     typer.echo(
         f"{out}: a {model.strategy.name} model of {paths:,} label paths; use it with classify --model {out} --test TEST"
     )
+    if push_to_hub is not None:
+        from finetune.hub import push
+
+        typer.echo(f"{out}: now at {push(out, push_to_hub)}")
 
 
 FIRST_STEPS = """\

@@ -125,6 +125,10 @@ ReportToOption = Annotated[
     str | None, typer.Option(help="Send the curves to wandb or tensorboard, or none (default) (lora).")
 ]
 
+PushOption = Annotated[
+    str | None, typer.Option(help="Put the model on the Hugging Face hub, private, under this name (lora).")
+]
+
 # Of engines.
 EngineOption = Annotated[
     str | None, typer.Option(help="What answers: neighbours (default, no LLM), vllm, server or transformers.")

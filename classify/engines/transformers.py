@@ -12,12 +12,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from catalog.errors import ShelfmarkError, first_line, require
+from catalog.hub import not_loaded
 from catalog.messages import Completion, Request
 from classify.engines import adapters
 from classify.engines.base import ModelOptions
 from classify.engines.constraints import whole_answers
 from classify.engines.forms import AnswerForm, Answers
-from classify.engines.local import chat_tokens, draw_seed, hush, not_loaded, too_long
+from classify.engines.local import chat_tokens, draw_seed, hush, too_long
 from classify.engines.logprobs import ALTERNATIVES
 from classify.engines.vocabulary import ByteStep, Vocabulary, byte_logprobs
 
@@ -123,14 +124,14 @@ class TransformersEngine:
             tokenizer = library.AutoTokenizer.from_pretrained(options.llm)
             model = library.AutoModelForCausalLM.from_pretrained(options.llm, dtype=options.dtype, **more)
         except Exception as error:  # the library raises many kinds
-            raise not_loaded(options.llm, error, SMALLER) from None
+            raise not_loaded("--llm", options.llm, error, SMALLER) from None
         quantized = bool(getattr(model, "is_quantized", False))
         if options.adapter:
             model = adapters.put_on(model, options.adapter, options.llm)
         try:
             model = (model if quantized else model.to(device)).eval()  # packed weights are where they belong
         except torch.cuda.OutOfMemoryError as error:
-            raise not_loaded(options.llm, error, SMALLER) from None
+            raise not_loaded("--llm", options.llm, error, SMALLER) from None
         except (RuntimeError, AssertionError) as error:  # what torch raises for a device that it does not know or have
             raise ShelfmarkError(f"--device {device}: cannot be used ({first_line(error)}); try --device cpu") from None
         tokenizer.padding_side = "left"

@@ -12,12 +12,13 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from catalog.errors import ShelfmarkError, first_line, require
+from catalog.hub import not_loaded
 from catalog.messages import Completion, Request
 from classify.engines import adapters
 from classify.engines.base import ModelOptions
 from classify.engines.constraints import answers
 from classify.engines.forms import AnswerForm
-from classify.engines.local import chat_tokens, draw_seed, hush, not_loaded, too_long
+from classify.engines.local import chat_tokens, draw_seed, hush, too_long
 from classify.engines.logprobs import ALTERNATIVES, LEAST
 from classify.engines.vocabulary import Vocabulary, byte_logprobs
 
@@ -179,7 +180,7 @@ class VllmEngine:
                     f"--llm {options.llm}: vLLM could not start it (its own messages stand above); where memory is "
                     f"short, {SMALLER}"
                 ) from None
-            raise not_loaded(options.llm, error, SMALLER) from None
+            raise not_loaded("--llm", options.llm, error, SMALLER) from None
         self._engine = model.llm_engine
         if options.adapter:
             self._adapter = require("vllm.lora.request", "vllm").LoRARequest("adapter", 1, options.adapter)

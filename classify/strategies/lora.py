@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,9 +15,11 @@ from catalog.messages import LabelPath, Request, request_id
 from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
+from classify.engines.forms import Writing
 from classify.finetuning import READING, path_reader, train_apart
 from classify.progress import Progress
 from classify.strategies.base import Options
+from finetune.architecture import is_quantized
 from finetune.backends import choose_backend
 from finetune.checks import check_tracker
 from finetune.examples import choose_rows, examples, hold_out, prompts
@@ -86,6 +88,8 @@ class LoraStrategy:
 
     name = "lora"
     options_class = LoraOptions
+    answers_as: ClassVar[Writing] = "json"
+    engine_defaults: ClassVar[dict[str, Any]] = {"llm": "", "max_tokens": None}
 
     def __init__(
         self, folder: Path, schema: Schema, taxonomy: Taxonomy, options: LoraOptions, about: dict[str, Any]
@@ -189,19 +193,26 @@ class LoraStrategy:
         ]
 
     @classmethod
-    def own_llm(cls, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the engine's options by which a fitted model in `folder` answers.
+    def own_llm(cls, folder: Path, engine: str, options: LoraOptions) -> dict[str, Any]:
+        """Return the options by which an engine answers with the model in `folder`.
 
         Raises
         ------
         ShelfmarkError
             When it was not merged, and the merged model is asked for.
         """
-        if options["serve"] == "adapter":
-            return {"llm": options["base"], "adapter": str(folder / "adapter")}
-        if not (folder / "merged").is_dir():
-            raise ShelfmarkError(f"{folder}: it was not merged; take --serve adapter")
-        return {"llm": str(folder / "merged")}
+        del engine
+        if options.serve == "merged":
+            if not (folder / "merged").is_dir():
+                raise ShelfmarkError(f"{folder}: it was not merged; take --serve adapter")
+            return {"llm": str(folder / "merged")}
+        # Over the base as it was trained on: in 4 bits, where it was not stored so.
+        packed = options.load_in_4bit and not is_quantized(options.base)
+        return {
+            "llm": options.base,
+            "adapter": str(folder / "adapter"),
+            "quantization": "4bit" if packed else "none",
+        }
 
 
 def _merge(job: TrainingJob, about: dict[str, Any], read: Any) -> None:
