@@ -406,7 +406,7 @@ class WriterStrategy:
         self.held, self.taxonomy, self.schema, self.options, self.seed = held, taxonomy, schema, options, seed
 
     @classmethod
-    def fit(cls, train, schema, options, *, seed, progress):
+    def fit(cls, train, schema, options, *, seed, progress, work=None):
         held = list(zip(train.texts[: cls.HELD], map(list, train.labels), strict=False))
         return cls(held, Taxonomy.from_labels(train.labels, schema.levels), schema, options, seed)
 
