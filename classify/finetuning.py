@@ -97,7 +97,10 @@ def main(folder: Path, *, quiet: bool) -> None:
                 progress=bar if shown else silent,
             )
     except ShelfmarkError as error:
-        (folder / MISTAKE).write_text(str(error), encoding="utf-8")
+        try:
+            (folder / MISTAKE).write_text(str(error), encoding="utf-8")
+        except OSError:  # where the disk is full, not even this can be written
+            _tell(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

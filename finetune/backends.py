@@ -61,7 +61,7 @@ def choose_backend(name: str) -> str:
             name = "unsloth" if gpu else "trl"
         except ShelfmarkError:
             name = "trl"
-    for package in ("transformers", "trl", "peft", "datasets"):
+    for package in ("transformers", "trl", "peft", "datasets", "accelerate", "matplotlib"):
         check_installed(package, "lora")
     return name
 

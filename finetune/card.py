@@ -24,7 +24,7 @@ UNKNOWN = "unknown: see the base's page"
 FIGURES = (
     *("epochs", "batch_size", "gradient_accumulation", "max_seq_length", "learning_rate", "schedule", "warmup_steps"),
     *("optimizer", "weight_decay", "rank", "alpha", "dropout", "projections", "load_in_4bit", "precision"),
-    *("merged_precision", "gradient_checkpointing", "evaluate_every", "patience", "seed"),
+    *("merged_precision", "gradient_checkpointing", "evaluate_every", "patience", "train_seed"),
 )
 _KEY = re.compile(r"^(license|license_name|license_link):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 # A path has a root and at least two parts, or is a name below one: "/data/base", "C:\\data\\base", "~/base".
@@ -127,7 +127,7 @@ def card(folder: str | Path, name: str | None = None) -> str:
 def figures(options: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a recipe that people are told, by their names in plain words."""
     told = {key.replace("_", " "): options[key] for key in FIGURES if key in options}
-    return {key: str(value) if key == "seed" else value for key, value in told.items()}  # a name, not an amount
+    return {key: str(value) if key == "train seed" else value for key, value in told.items()}  # a name, not an amount
 
 
 _SHOWN = ("clean_text", "ignore_price")

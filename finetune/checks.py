@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,6 +146,14 @@ def check_disk(recipe: Recipe, folder: Path) -> None:
             f"{folder}: {free / GIGA:.1f} GB are free on its disk, and about {needed / GIGA:.1f} GB are needed for "
             "checkpoints and the merged model; free some, or choose another --out"
         )
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Tell whether a write failed for want of room: of the disk, of a quota, or of what a file may grow to."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    words = str(error).lower()  # the libraries wrap it in errors of their own
+    return any(sign in words for sign in ("no space left", "quota exceeded", "file too large", "failed writing file"))
 
 
 def memory_here() -> float:

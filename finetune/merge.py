@@ -10,6 +10,7 @@ from typing import Any
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.hub import not_loaded
 from finetune.backends import load_base, precision_here
+from finetune.checks import disk_is_full
 from finetune.examples import Turn
 from finetune.generate import answers
 from finetune.recipe import Recipe
@@ -41,7 +42,12 @@ def merge(recipe: Recipe, adapter: Path, out: Path) -> None:
         tokenizer.save_pretrained(out)
     except torch.cuda.OutOfMemoryError as error:
         raise not_loaded("--base", recipe.base, error, SMALLER) from None
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # the libraries raise many kinds
+        if disk_is_full(error):
+            raise ShelfmarkError(
+                f"{out.parent}: the disk is full; free some space, then give the same command again: what is trained "
+                "is kept"
+            ) from None
         raise ShelfmarkError(f"{adapter}: cannot be merged ({first_line(error)}); {SMALLER}") from error
     finally:
         del model

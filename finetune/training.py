@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import time
@@ -14,7 +13,16 @@ from typing import Any
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.files import read_json, write_json
 from finetune.backends import Loaded, load
-from finetune.checks import SMALLER, chat_tokenizer, check_disk, check_memory, check_tracker, lengths_of, longest_answer
+from finetune.checks import (
+    SMALLER,
+    chat_tokenizer,
+    check_disk,
+    check_memory,
+    check_tracker,
+    disk_is_full,
+    lengths_of,
+    longest_answer,
+)
 from finetune.examples import Example, Lengths, Turn
 from finetune.generate import answers
 from finetune.job import COMPLETE, TrainingJob, last_checkpoint
@@ -82,10 +90,10 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
 
             trainer.add_callback(_watcher(past, tell, bar))
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if trainer.is_world_process_zero():
+            _finish(job, trainer, loaded, lengths, most_tokens)
     except Exception as error:  # the libraries raise many kinds
         raise _stopped(job, error) from error
-    if trainer.is_world_process_zero():
-        _finish(job, trainer, loaded, lengths, most_tokens)
 
 
 class _Judged:
@@ -233,7 +241,7 @@ def _stopped(job: TrainingJob, error: Exception) -> Exception:
         return error
     words = f"{type(error).__name__} {error}".lower()
     again = "then give the same command again: it goes on from the last checkpoint"
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "no space left" in words:
+    if disk_is_full(error):
         return ShelfmarkError(f"{job.folder}: the disk is full; free some space, {again}")
     if "outofmemory" in words or "out of memory" in words or "can't allocate memory" in words:
         return ShelfmarkError(

@@ -43,7 +43,7 @@ def test_what_a_card_tells(told) -> None:
         "| what the model is shown | description, retailer, price |",
         "own.toml, trained with trl on cpu: 200 steps",
         "| learning rate | 0.0002 |",
-        "| seed | 3407 |",
+        "| train seed | 3407 |",
         "| load in 4bit | yes |",
         "| merged against adapters, in float32 | 199 of 200 answers are the same, 200 label paths |",
         "classify --strategy lora --model MODEL --test",
