@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,8 @@ class Loaded:
         Of the arithmetic: ``bfloat16``, ``float16`` or ``float32``.
     notes : list of str
         In what the training differs from the recipe, and why.
+    asking : callable
+        Opens a context in which the model may be asked while it is trained.
     """
 
     model: Any
@@ -35,6 +39,7 @@ class Loaded:
     device: str
     precision: str
     notes: list[str]
+    asking: Callable[[Any], AbstractContextManager[None]] = nullcontext
 
 
 def choose_backend(name: str) -> str:
@@ -183,7 +188,16 @@ def _load_unsloth(recipe: Recipe) -> Loaded:
     except Exception as error:  # the libraries raise many kinds
         raise not_loaded("--base", recipe.base, error, SMALLER) from None
     model = unsloth.FastLanguageModel.get_peft_model(model, **adapting)
-    return Loaded(model, tokenizer, "cuda", precision, [])
+
+    @contextmanager
+    def asking(trained: Any) -> Iterator[None]:
+        unsloth.FastLanguageModel.for_inference(trained)
+        try:
+            yield
+        finally:
+            unsloth.FastLanguageModel.for_training(trained)
+
+    return Loaded(model, tokenizer, "cuda", precision, [], asking)
 
 
 def _card() -> int:

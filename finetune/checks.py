@@ -9,17 +9,50 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, check_installed, first_line, require
+from catalog.files import write_json
 from catalog.hub import not_loaded
 from finetune.architecture import Architecture, load_architecture
 from finetune.examples import Example, Lengths, Turn, measure_lengths
+from finetune.job import TrainingJob
 from finetune.memory import GIGA, training_memory, weight_bytes
 from finetune.plan import largest_batch
 from finetune.recipe import Recipe
 
 TRACKERS = ("none", "tensorboard", "wandb")
 SMALLER = "take a smaller --base or --batch-size, or --recipe lora-small"
+MARGIN = 8  # tokens that an answer may be longer than the longest that is learned
 CHECKPOINTS = 3  # on disk at once: the best, the last, and the one that is being written
 ADAPTER_BYTES = 12  # of a trained weight in a checkpoint: itself and the optimizer's two moments
+
+
+MEASURED = "measured.json"
+"""What was found out of the examples before training: their lengths, and the most tokens of an answer."""
+
+
+def check_before(job: TrainingJob) -> None:
+    """Look at all that can be known before anything large is loaded, and write `MEASURED` into the job's folder.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the base cannot be had or is not made for chat, an example is too long, or memory or disk do not suffice.
+    """
+    recipe, learned = job.recipe, job.examples()
+    tokenizer = chat_tokenizer(recipe.base)
+    lengths = lengths_of(tokenizer, learned, recipe.max_seq_length)
+    longest = int(lengths.counts.max())
+    check_memory(recipe, longest)
+    check_disk(recipe, job.folder)
+    value = {
+        "lengths": {
+            "limit": lengths.limit,
+            "longest": longest,
+            "mean": round(float(lengths.counts.mean()), 2),
+            "histogram": lengths.histogram(),
+        },
+        "most_answer_tokens": longest_answer(tokenizer, learned) + MARGIN,
+    }
+    write_json(job.folder / MEASURED, value)
 
 
 def check_tracker(name: str) -> None:

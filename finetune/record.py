@@ -8,7 +8,6 @@ from typing import Any
 
 from catalog.errors import require
 from finetune.backends import Loaded
-from finetune.examples import Lengths
 from finetune.job import TrainingJob
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "unsloth", "bitsandbytes")
@@ -24,24 +23,23 @@ def record(
     job: TrainingJob,
     trainer: Any,
     loaded: Loaded,
-    lengths: Lengths,
+    rows: int,
     *,
     best_step: int,
-    most_tokens: int,
     seconds: float,
 ) -> dict[str, Any]:
     """Return what there is to tell, as JSON values.
 
     Parameters
     ----------
-    job, loaded, lengths
-        What was trained, with what, on how long examples.
+    job, loaded
+        What was trained, and with what.
     trainer : trl.SFTTrainer
         At the end of its training.
+    rows : int
+        How many examples were learned from.
     best_step : int
         The step of the best checkpoint.
-    most_tokens : int
-        The most tokens of an answer.
     seconds : float
         What training took, over all processes that had a part in it.
     """
@@ -52,7 +50,7 @@ def record(
     about: dict[str, Any] = {
         "base": job.recipe.base,
         "backend": job.backend,
-        "rows": len(lengths.counts),
+        "rows": rows,
         "validation_rows": len(job.validation()),
         "steps": state.global_step,
         "planned_steps": state.max_steps,
@@ -63,13 +61,6 @@ def record(
         "precision": loaded.precision,
         "parameters": {"trained": trained, "total": total},
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
-        "lengths": {
-            "limit": lengths.limit,
-            "longest": int(lengths.counts.max()),
-            "mean": round(float(lengths.counts.mean()), 2),
-            "histogram": lengths.histogram(),
-        },
-        "most_answer_tokens": most_tokens,
         "history": curve,
         "best": {"step": best_step, "item_accuracy": scores.get(best_step)},
         "notes": loaded.notes,

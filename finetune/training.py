@@ -14,16 +14,11 @@ from catalog.errors import ShelfmarkError, first_line, require
 from catalog.files import read_json, write_json
 from finetune.backends import Loaded, load
 from finetune.checks import (
+    MEASURED,
     SMALLER,
-    chat_tokenizer,
-    check_disk,
-    check_memory,
-    check_tracker,
     disk_is_full,
-    lengths_of,
-    longest_answer,
 )
-from finetune.examples import Example, Lengths, Turn
+from finetune.examples import Example, Turn
 from finetune.generate import answers
 from finetune.job import COMPLETE, TrainingJob, last_checkpoint
 from finetune.record import record
@@ -33,7 +28,6 @@ Judge = Callable[[Sequence[str]], Sequence[bool]]
 Tell = Callable[[str], None]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 LOGS = 10  # entries in the history between two evaluations
-MARGIN = 8  # tokens that an answer may be longer than the longest that is learned
 NOT_ADAPTERS = (
     "optimizer*",
     "scheduler*",
@@ -51,7 +45,7 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
     Parameters
     ----------
     job : TrainingJob
-        What to train.
+        What to train; `finetune.checks.check_before` has looked at it.
     judge : Judge
         Scores the validation rows.
     tell : callable
@@ -62,19 +56,14 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
     Raises
     ------
     ShelfmarkError
-        When the base cannot be loaded, examples are too long, memory or disk do not suffice.
+        When the base cannot be loaded, or memory or disk do not suffice.
     """
-    recipe, (learned, held_out) = job.recipe, (job.examples(), job.validation())
-    if job.backend == "unsloth":
-        require("unsloth", "unsloth")  # it changes transformers and trl, so it has to come first
-    check_tracker(job.report_to)
-    tokenizer = chat_tokenizer(recipe.base)
-    lengths = lengths_of(tokenizer, learned, recipe.max_seq_length)
-    most_tokens = longest_answer(tokenizer, learned) + MARGIN
-    check_memory(recipe, int(lengths.counts.max()))
-    check_disk(recipe, job.folder)
-    loaded = load(job.backend, recipe)
-    trainer = _trainer(job, loaded, learned, _Judged([turns for turns, _ in held_out], judge, most_tokens))
+    learned, held_out = job.examples(), job.validation()
+    measured = read_json(job.folder / MEASURED)
+    most_tokens = measured["most_answer_tokens"]
+    loaded = load(job.backend, job.recipe)
+    judged = _Judged([turns for turns, _ in held_out], judge, most_tokens, loaded.asking)
+    trainer = _trainer(job, loaded, learned, judged)
     checkpoint = last_checkpoint(job.checkpoints)
     past = read_json(checkpoint / COMPLETE)["seconds"] if checkpoint else 0.0
     if checkpoint is not None:
@@ -91,7 +80,7 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
             trainer.add_callback(_watcher(past, tell, bar))
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if trainer.is_world_process_zero():
-            _finish(job, trainer, loaded, lengths, most_tokens)
+            _finish(job, trainer, loaded, measured)
     except Exception as error:  # the libraries raise many kinds
         raise _stopped(job, error) from error
 
@@ -99,8 +88,8 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
 class _Judged:
     """The validation rows: what is asked, and how the answers are scored."""
 
-    def __init__(self, prompts: list[list[Turn]], judge: Judge, most_tokens: int) -> None:
-        self.prompts, self.judge, self.most_tokens = prompts, judge, most_tokens
+    def __init__(self, prompts: list[list[Turn]], judge: Judge, most_tokens: int, asking: Callable[[Any], Any]) -> None:
+        self.prompts, self.judge, self.most_tokens, self.asking = prompts, judge, most_tokens, asking
 
     def accuracy(self, trainer: Any) -> float:
         """Return item accuracy now; several processes share the rows out."""
@@ -112,14 +101,15 @@ class _Judged:
         # Each process has as many rows: with parts of a model in each, all must go through the same steps.
         short = -(-len(self.prompts) // accelerator.num_processes) - len(mine)
         prompts = [self.prompts[at] for at in mine] + self.prompts[:1] * short
-        found = answers(
-            model,
-            trainer.processing_class,
-            prompts,
-            most_tokens=self.most_tokens,
-            batch_size=trainer.args.per_device_eval_batch_size,
-            together=accelerator.num_processes > 1,
-        )
+        with self.asking(model):
+            found = answers(
+                model,
+                trainer.processing_class,
+                prompts,
+                most_tokens=self.most_tokens,
+                batch_size=trainer.args.per_device_eval_batch_size,
+                together=accelerator.num_processes > 1,
+            )
         said: dict[int, str] = dict(gather_object(list(zip(mine, found, strict=False))))
         right = self.judge([said[at] for at in range(len(self.prompts))])
         return sum(right) / len(right)
@@ -221,7 +211,7 @@ def _watcher(past: float, tell: Tell, bar: Callable[[int], Callable[[int], None]
     return Watcher()
 
 
-def _finish(job: TrainingJob, trainer: Any, loaded: Loaded, lengths: Lengths, most_tokens: int) -> None:
+def _finish(job: TrainingJob, trainer: Any, loaded: Loaded, measured: dict[str, Any]) -> None:
     last = last_checkpoint(job.checkpoints)
     assert last is not None
     told = trainer.state.best_model_checkpoint
@@ -231,8 +221,8 @@ def _finish(job: TrainingJob, trainer: Any, loaded: Loaded, lengths: Lengths, mo
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_ADAPTERS))
     seconds = read_json(last / COMPLETE)["seconds"]
     step = int(best.name.rpartition("-")[2])
-    about = record(job, trainer, loaded, lengths, best_step=step, most_tokens=most_tokens, seconds=seconds)
-    write_json(job.folder / "training.json", about)
+    about = record(job, trainer, loaded, len(job.examples()), best_step=step, seconds=seconds)
+    write_json(job.folder / "training.json", {**about, **measured})
 
 
 def _stopped(job: TrainingJob, error: Exception) -> Exception:

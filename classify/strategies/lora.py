@@ -21,7 +21,7 @@ from classify.progress import Progress
 from classify.strategies.base import Options
 from finetune.architecture import is_quantized
 from finetune.backends import choose_backend
-from finetune.checks import check_tracker
+from finetune.checks import check_before, check_tracker
 from finetune.examples import choose_rows, examples, hold_out, prompts
 from finetune.job import TrainingJob, begin, read_validation
 from finetune.recipe import Recipe, load_recipe
@@ -136,6 +136,7 @@ class LoraStrategy:
         taxonomy.write(folder / "taxonomy.csv")
         write_json(folder / READING, {"schema": schema.to_dict(), "policy": options.policy})
         if not job.done:
+            check_before(job)
             train_apart(folder, accelerate_config=options.accelerate_config, progress=progress)
         about = read_json(folder / "training.json")
         about |= {"label_paths": len(taxonomy), "all_rows": len(train)}

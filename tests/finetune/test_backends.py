@@ -88,3 +88,5 @@ def test_unsloth_takes_the_arguments() -> None:
     loading, adapting = unsloth_arguments(load_recipe("lora-llama3-8b"))
     assert {*loading, "dtype"} <= parameters("loader.py", "FastLanguageModel", "from_pretrained")
     assert set(adapting) <= parameters("llama.py", "FastLlamaModel", "get_peft_model")
+    for name in ("for_inference", "for_training"):  # between which it is asked while it is trained
+        assert "model" in parameters("llama.py", "FastLlamaModel", name)
