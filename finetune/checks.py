@@ -185,8 +185,8 @@ def disk_is_full(error: BaseException) -> bool:
     """Tell whether a write failed for want of room: of the disk, of a quota, or of what a file may grow to."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True
-    words = str(error).lower()  # the libraries wrap it in errors of their own
-    return any(sign in words for sign in ("no space left", "quota exceeded", "file too large", "failed writing file"))
+    words = str(error).lower()  # the libraries wrap it in errors of their own; the last is torch's
+    return any(sign in words for sign in ("no space left", "quota exceeded", "file too large", "inline_container.cc"))
 
 
 def memory_here() -> float:
