@@ -99,6 +99,7 @@ def unsloth_arguments(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
         "model_name": recipe.base,
         "max_seq_length": recipe.max_seq_length,
         "load_in_4bit": recipe.load_in_4bit,
+        "use_exact_model_name": True,  # else it may take another base than the one that is merged and served
     }
     adapting = {
         **recipe.adapter_arguments(),
@@ -132,7 +133,7 @@ def load_base(recipe: Recipe, precision: str, *, on_cpu: bool = False) -> tuple[
     quantized, _ = trl_arguments(recipe)
     gpu = torch.cuda.is_available() and not on_cpu
     how: dict[str, Any] = {"dtype": dtype, "device_map": {"": _card() if gpu else "cpu"}}
-    if gpu and _has_flash_attention(torch):
+    if gpu and precision != "float32" and _has_flash_attention(torch):
         how["attn_implementation"] = "flash_attention_2"
     try:
         tokenizer = library.AutoTokenizer.from_pretrained(recipe.base)
@@ -174,6 +175,15 @@ def _load_trl(recipe: Recipe) -> Loaded:
             f"--base {recipe.base}: the adapters do not fit it ({first_line(error)}); name its layers in the recipe's "
             "projections"
         ) from None
+    adapted = {
+        name.partition(".lora_A")[0].rpartition(".")[2] for name, _ in model.named_modules() if ".lora_A" in name
+    }
+    missing = [name for name in recipe.projections if name not in adapted]
+    if missing:  # peft leaves out in silence what is not there, as long as something is
+        raise ShelfmarkError(
+            f"--base {recipe.base}: it has no layers called {', '.join(missing)}; name its layers in the recipe's "
+            "projections"
+        )
     return Loaded(model, tokenizer, "cuda" if torch.cuda.is_available() else "cpu", precision, [])
 
 

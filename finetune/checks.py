@@ -11,7 +11,7 @@ from typing import Any
 from catalog.errors import ShelfmarkError, check_installed, first_line, require
 from catalog.files import write_json
 from catalog.hub import not_loaded
-from finetune.architecture import Architecture, load_architecture
+from finetune.architecture import Architecture, is_quantized, load_architecture
 from finetune.examples import Example, Lengths, Turn, measure_lengths
 from finetune.job import TrainingJob
 from finetune.memory import GIGA, training_memory, weight_bytes
@@ -19,9 +19,9 @@ from finetune.plan import largest_batch
 from finetune.recipe import Recipe
 
 TRACKERS = ("none", "tensorboard", "wandb")
-SMALLER = "take a smaller --base or --batch-size, or --recipe lora-small"
+SMALLER = "take a smaller --base, or a smaller --batch-size with more --gradient-accumulation"
 MARGIN = 8  # tokens that an answer may be longer than the longest that is learned
-CHECKPOINTS = 3  # on disk at once: the best, the last, and the one that is being written
+CHECKPOINTS = 4  # on disk at once: the best, the last two, and the one that is being written
 ADAPTER_BYTES = 12  # of a trained weight in a checkpoint: itself and the optimizer's two moments
 
 
@@ -38,10 +38,14 @@ def check_before(job: TrainingJob) -> None:
         When the base cannot be had or is not made for chat, an example is too long, or memory or disk do not suffice.
     """
     recipe, learned = job.recipe, job.examples()
+    if not recipe.load_in_4bit and is_quantized(recipe.base):
+        raise ShelfmarkError(
+            f"--no-4bit: {recipe.base} is stored in few bits; take the 16-bit original of it as --base"
+        )
     tokenizer = chat_tokenizer(recipe.base)
     lengths = lengths_of(tokenizer, learned, recipe.max_seq_length)
     longest = int(lengths.counts.max())
-    check_memory(recipe, longest)
+    warning = check_memory(recipe, longest)
     check_disk(recipe, job.folder)
     value = {
         "lengths": {
@@ -51,6 +55,7 @@ def check_before(job: TrainingJob) -> None:
             "histogram": lengths.histogram(),
         },
         "most_answer_tokens": longest_answer(tokenizer, learned) + MARGIN,
+        "warning": warning,
     }
     write_json(job.folder / MEASURED, value)
 
@@ -94,7 +99,7 @@ def chat_tokenizer(base: str) -> Any:
             f"--base {base}: its chat template cannot be used ({first_line(error)}); take a model tuned for chat "
             "(often named ...-Instruct)"
         ) from None
-    if not whole.startswith(before):
+    if not (whole.startswith(before) and whole[len(before) :].lstrip().startswith("b")):
         raise ShelfmarkError(
             f"--base {base}: its chat template writes something else before an answer than it asks with, so that the "
             "answer alone cannot be learned; take another model tuned for chat"
@@ -123,8 +128,10 @@ def longest_answer(tokenizer: Any, learned: Sequence[Example]) -> int:
     return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts) + 1
 
 
-def check_memory(recipe: Recipe, longest: int) -> None:
-    """Refuse a fine-tune that this machine's GPU is too small for; without one, its memory.
+def check_memory(recipe: Recipe, longest: int) -> str:
+    """Refuse a fine-tune that this machine's GPU is too small for even row by row; without a GPU, its memory.
+
+    What batches need is an estimate, and libraries differ: where they might be too large, a warning is returned.
 
     Parameters
     ----------
@@ -140,23 +147,29 @@ def check_memory(recipe: Recipe, longest: int) -> None:
     """
     shape = _shape(recipe.base)
     if shape is None:
-        return
+        return ""
     torch = require("torch", "lora")
+    batch = f"with --batch-size {recipe.batch_size}"
     if torch.cuda.is_available():
         has, where = torch.cuda.mem_get_info()[0] / GIGA, torch.cuda.get_device_name()
         needs = training_memory(recipe, shape, longest, recipe.batch_size).total
-        fits = largest_batch(recipe, shape, longest, has)
+        least = training_memory(recipe, shape, longest, 1).total
     else:
         # The processor's memory may swap and be freed by others: only what cannot be is refused.
         has, where = memory_here() / GIGA, "this machine"
-        needs = weight_bytes(shape, 4 if recipe.load_in_4bit else 32, 4) / GIGA
-        fits = None
-    if needs > has:
-        todo = f"--batch-size {fits} fits, or {SMALLER}" if fits else SMALLER
+        needs = least = weight_bytes(shape, 4 if recipe.load_in_4bit else 32, 4) / GIGA
+    if least > has:
         raise ShelfmarkError(
-            f"--base {recipe.base}: about {needs:.1f} GB of memory are needed with --batch-size {recipe.batch_size}, "
-            f"and {where} has {has:.1f} GB free; {todo}"
+            f"--base {recipe.base}: about {least:.1f} GB of memory are needed even for one row at once, and {where} "
+            f"has {has:.1f} GB free; take a smaller --base, or a larger machine"
         )
+    if needs > has:
+        fits = largest_batch(recipe, shape, longest, has) or 1
+        return (
+            f"about {needs:.1f} GB of memory may be needed {batch}, and {where} has {has:.1f} GB free; should it not "
+            f"suffice: --batch-size {fits}, with --gradient-accumulation as many times larger"
+        )
+    return ""
 
 
 def check_disk(recipe: Recipe, folder: Path) -> None:
@@ -187,6 +200,12 @@ def disk_is_full(error: BaseException) -> bool:
         return True
     words = str(error).lower()  # the libraries wrap it in errors of their own; the last is torch's
     return any(sign in words for sign in ("no space left", "quota exceeded", "file too large", "inline_container.cc"))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory did not suffice, of the GPU or of the machine."""
+    words = f"{type(error).__name__} {error}".lower()
+    return any(sign in words for sign in ("outofmemory", "out of memory", "can't allocate memory", "memoryerror"))
 
 
 def memory_here() -> float:

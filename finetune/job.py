@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,7 +152,7 @@ def _require_same(folder: Path, here: dict[str, Any], wanted: dict[str, Any]) ->
         **wanted["recipe"],
         **{key: wanted[key] for key in ("backend", "learned_rows", "held_out_rows")},
     }.items():
-        if name == "about":
+        if name in ("about", "batch_size", "gradient_accumulation"):
             continue
         before = here["recipe"].get(name, here.get(name))
         if before != value:
@@ -160,6 +162,33 @@ def _require_same(folder: Path, here: dict[str, Any], wanted: dict[str, Any]) ->
                 f"{folder}: an unfinished fine-tune by {what}; give it the same again, choose another --out, or "
                 "delete the folder"
             )
+
+    before, now = (
+        figures["batch_size"] * figures["gradient_accumulation"] for figures in (here["recipe"], wanted["recipe"])
+    )
+    if before != now:  # in smaller batches, where memory was short, a step is the same
+        raise ShelfmarkError(
+            f"{folder}: an unfinished fine-tune by another recipe (a step was of {before} rows, now {now}); keep batch "
+            "size times gradient accumulation as it was, choose another --out, or delete the folder"
+        )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from working on the same fine-tune.
+
+    Raises
+    ------
+    ShelfmarkError
+        When one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".begun", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ShelfmarkError(f"{folder}: another process is working on this fine-tune; wait for it") from None
+        yield
 
 
 def _fingerprint(examples: Sequence[Example]) -> str:

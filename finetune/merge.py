@@ -10,12 +10,12 @@ from typing import Any
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.hub import not_loaded
 from finetune.backends import load_base, precision_here
-from finetune.checks import disk_is_full
+from finetune.checks import disk_is_full, is_out_of_memory
 from finetune.examples import Turn
 from finetune.generate import answers
 from finetune.recipe import Recipe
 
-SMALLER = "merge on a machine with more memory, or serve the adapter: --serve adapter"
+SMALLER = "give the same command with --serve adapter, which does without merging: what is trained is kept"
 
 
 def merge(recipe: Recipe, adapter: Path, out: Path) -> None:
@@ -30,7 +30,7 @@ def merge(recipe: Recipe, adapter: Path, out: Path) -> None:
         When memory does not suffice, or the adapter does not fit.
     """
     torch, peft = require("torch", "lora"), require("peft", "lora")
-    dtype = getattr(torch, recipe.merged_precision)
+    dtype = getattr(torch, merged_precision(recipe))
     model, _ = load_base(recipe, precision_here(recipe), on_cpu=not _fits_gpu(recipe))
     tokenizer = require("transformers", "lora").AutoTokenizer.from_pretrained(adapter)
     try:
@@ -40,15 +40,18 @@ def merge(recipe: Recipe, adapter: Path, out: Path) -> None:
         # One shard in memory at a time; the generation settings of the makers go along.
         model.to(dtype).save_pretrained(out)
         tokenizer.save_pretrained(out)
-    except torch.cuda.OutOfMemoryError as error:
-        raise not_loaded("--base", recipe.base, error, SMALLER) from None
     except Exception as error:  # the libraries raise many kinds
+        if is_out_of_memory(error):
+            raise not_loaded("--base", recipe.base, error, SMALLER) from None
         if disk_is_full(error):
             raise ShelfmarkError(
                 f"{out.parent}: the disk is full; free some space, then give the same command again: what is trained "
                 "is kept"
             ) from None
-        raise ShelfmarkError(f"{adapter}: cannot be merged ({first_line(error)}); {SMALLER}") from error
+        raise ShelfmarkError(
+            f"{adapter}: cannot be merged ({first_line(error)}); give the same command with --serve adapter, which "
+            "does without: what is trained is kept"
+        ) from error
     finally:
         del model
         free_memory()
@@ -61,7 +64,7 @@ def compare(
     prompts: Sequence[list[Turn]],
     most_tokens: int,
     read: Callable[[Sequence[str]], Sequence[Any]],
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Ask the adapter on its base, as it was trained, and the merged model the same; count where they agree.
 
     Parameters
@@ -77,9 +80,35 @@ def compare(
 
     Returns
     -------
-    dict
-        ``rows``, ``same_answer`` (to the letter), ``same_path``, and ``precision`` of the merged weights.
+    dict or None
+        ``rows``, ``same_answer`` (to the letter), ``same_path``, and ``precision`` of the merged weights; None where
+        memory does not suffice to tell.
     """
+    try:
+        return _compare(recipe, adapter, merged, prompts, most_tokens, read)
+    except Exception as error:  # the libraries raise many kinds
+        if is_out_of_memory(error) or isinstance(error, ShelfmarkError):
+            return None
+        raise
+    finally:
+        free_memory()
+
+
+def merged_precision(recipe: Recipe) -> str:
+    """Return the precision of the merged weights: by default that of the training, or bfloat16 for one in 32 bits."""
+    if recipe.merged_precision != "auto":
+        return recipe.merged_precision
+    return "float16" if precision_here(recipe) == "float16" else "bfloat16"
+
+
+def _compare(
+    recipe: Recipe,
+    adapter: Path,
+    merged: Path,
+    prompts: Sequence[list[Turn]],
+    most_tokens: int,
+    read: Callable[[Sequence[str]], Sequence[Any]],
+) -> dict[str, Any]:
     peft, library = require("peft", "lora"), require("transformers", "lora")
     how: dict[str, Any] = {"most_tokens": most_tokens, "batch_size": recipe.batch_size}
     model, _ = load_base(recipe, precision_here(recipe))
@@ -87,7 +116,7 @@ def compare(
     trained = answers(peft.PeftModel.from_pretrained(model, str(adapter)), tokenizer, prompts, **how)
     del model
     free_memory()
-    model = library.AutoModelForCausalLM.from_pretrained(merged, dtype="auto", device_map=_where())
+    model = library.AutoModelForCausalLM.from_pretrained(merged, dtype="auto", device_map=_where(_fits_gpu(recipe)))
     same = answers(model, tokenizer, prompts, **how)
     del model
     free_memory()
@@ -95,7 +124,7 @@ def compare(
         "rows": len(prompts),
         "same_answer": sum(mine == other for mine, other in zip(trained, same, strict=True)),
         "same_path": sum(mine == other for mine, other in zip(read(trained), read(same), strict=True)),
-        "precision": recipe.merged_precision,
+        "precision": merged_precision(recipe),
     }
 
 
@@ -108,10 +137,8 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _where() -> dict[str, Any]:
-    import torch
-
-    return {"": 0 if torch.cuda.is_available() else "cpu"}
+def _where(on_gpu: bool) -> dict[str, Any]:
+    return {"": 0 if on_gpu else "cpu"}
 
 
 def _fits_gpu(recipe: Recipe) -> bool:

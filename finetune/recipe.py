@@ -42,8 +42,8 @@ class Recipe(BaseModel):
         Hold the base's weights in 4 bits (QLoRA).
     precision : {'auto', 'bfloat16', 'float16', 'float32'}
         Of the arithmetic; ``auto`` is bfloat16 where the card has it, float16 on older cards, float32 without one.
-    merged_precision : {'bfloat16', 'float16', 'float32'}
-        Of the merged weights.
+    merged_precision : {'auto', 'bfloat16', 'float16', 'float32'}
+        Of the merged weights; ``auto`` is that of the training, or bfloat16 for one in 32 bits.
     max_seq_length : int
         Tokens of an example at most.
     rank, alpha : int
@@ -87,7 +87,7 @@ class Recipe(BaseModel):
     patience: int = Field(default=0, ge=0)
     load_in_4bit: bool = True
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    merged_precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    merged_precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     max_seq_length: int = Field(default=512, ge=16)
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=16, ge=1)

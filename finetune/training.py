@@ -17,6 +17,7 @@ from finetune.checks import (
     MEASURED,
     SMALLER,
     disk_is_full,
+    is_out_of_memory,
 )
 from finetune.examples import Example, Turn
 from finetune.generate import answers
@@ -27,6 +28,7 @@ Judge = Callable[[Sequence[str]], Sequence[bool]]
 """Tells which answers to the validation rows, all of them in order, are right."""
 Tell = Callable[[str], None]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+IGNORED = -100  # the label of a token that is not learned, in all of these libraries
 LOGS = 10  # entries in the history between two evaluations
 NOT_ADAPTERS = (
     "optimizer*",
@@ -35,6 +37,9 @@ NOT_ADAPTERS = (
     "scaler*",
     "train*",
     "README.md",
+    "global_step*",
+    "latest",
+    "zero_to_fp32.py",
     COMPLETE,
 )
 
@@ -61,6 +66,8 @@ def train(job: TrainingJob, judge: Judge, *, tell: Tell, progress: Progress) -> 
     learned, held_out = job.examples(), job.validation()
     measured = read_json(job.folder / MEASURED)
     most_tokens = measured["most_answer_tokens"]
+    if measured["warning"]:
+        tell(f"warning: {measured['warning']}")
     loaded = load(job.backend, job.recipe)
     judged = _Judged([turns for turns, _ in held_out], judge, most_tokens, loaded.asking)
     trainer = _trainer(job, loaded, learned, judged)
@@ -131,7 +138,9 @@ def trainer_settings(job: TrainingJob, loaded: Loaded) -> dict[str, Any]:
         "eval_steps": recipe.evaluate_every,
         "save_strategy": "steps",
         "save_steps": recipe.evaluate_every,
-        "save_total_limit": 2,  # the best and the last
+        # The best, the last, and one more: a kill between two of them must not leave the best alone.
+        "save_total_limit": 3,
+        "restore_callback_states_from_checkpoint": True,  # how long there was no better one
         "load_best_model_at_end": validated,
         "metric_for_best_model": "item_accuracy" if validated else None,
         "greater_is_better": True if validated else None,
@@ -178,7 +187,23 @@ def _trainer(job: TrainingJob, loaded: Loaded, learned: Sequence[Example], judge
         callbacks=callbacks,
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    _require_completion_loss(trainer)
+    if job.backend == "trl":
+        # TRL makes the adapters of a 4-bit base bfloat16, which cards without it cannot scale, and which a resumed
+        # training, whose adapters peft reads as float32, would not go on from.
+        for weights in trainer.model.parameters():
+            if weights.requires_grad:
+                weights.data = weights.data.float()
     return trainer
+
+
+def _require_completion_loss(trainer: Any) -> None:
+    """Refuse versions of the libraries that would have the model learn its prompts, too."""
+    labels = trainer.data_collator([trainer.train_dataset[0]])["labels"]
+    if not bool((labels == IGNORED).any()) or bool((labels == IGNORED).all()):
+        raise ShelfmarkError(
+            "this trl does not learn the answers alone: install the versions of requirements-gpu.txt, or trl 1.16"
+        )
 
 
 def _watcher(past: float, tell: Tell, bar: Callable[[int], Callable[[int], None]]) -> Any:
@@ -229,13 +254,13 @@ def _stopped(job: TrainingJob, error: Exception) -> Exception:
     """Return the one line for what people can mend; what they cannot is returned as it is."""
     if isinstance(error, ShelfmarkError):
         return error
-    words = f"{type(error).__name__} {error}".lower()
     again = "then give the same command again: it goes on from the last checkpoint"
     if disk_is_full(error):
         return ShelfmarkError(f"{job.folder}: the disk is full; free some space, {again}")
-    if "outofmemory" in words or "out of memory" in words or "can't allocate memory" in words:
+    if is_out_of_memory(error):
         return ShelfmarkError(
-            f"--batch-size {job.recipe.batch_size}: not enough memory ({first_line(error)}); {SMALLER}"
+            f"--batch-size {job.recipe.batch_size}: not enough memory ({first_line(error)}); {SMALLER}: it goes on "
+            "from the last checkpoint"
         )
     return error
 

@@ -68,7 +68,7 @@ BelowOption = Annotated[
 CalibrateOption = Annotated[
     int | None,
     typer.Option(
-        help="Held-out training rows to ask about, to learn how far to trust the LLM (default 500; 0: all the way)."
+        help="Held-out rows to ask about, to learn how far to trust the LLM (default 500, lora 200; 0: all the way)."
     ),
 ]
 PolicyOption = Annotated[

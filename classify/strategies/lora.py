@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json, write_json
@@ -23,7 +23,7 @@ from finetune.architecture import is_quantized
 from finetune.backends import choose_backend
 from finetune.checks import check_before, check_tracker
 from finetune.examples import choose_rows, examples, hold_out, prompts
-from finetune.job import TrainingJob, begin, read_validation
+from finetune.job import TrainingJob, begin, locked, read_validation
 from finetune.recipe import Recipe, load_recipe
 
 COMPARED = 200
@@ -63,15 +63,10 @@ class LoraOptions(Recipe, Options):
         if Recipe.model_fields.keys() <= values.keys():
             return values
         changes = {name: value for name, value in values.items() if name in Recipe.model_fields}
-        recipe = load_recipe(values.get("recipe", cls.model_fields["recipe"].default), **changes)
-        return {**values, **recipe.model_dump()}
-
-    @field_validator("accelerate_config")
-    @classmethod
-    def _exists(cls, name: str) -> str:
-        if name and not Path(name).is_file():
-            raise ShelfmarkError(f"--accelerate-config {name}: no such file; accelerate config writes one")
-        return name
+        figures = load_recipe(values.get("recipe", cls.model_fields["recipe"].default), **changes).model_dump()
+        if Path(figures["base"]).is_dir():  # from another working directory it is to be the same one
+            figures["base"] = str(Path(figures["base"]).resolve())
+        return {**values, **figures}
 
     @property
     def figures(self) -> Recipe:
@@ -79,8 +74,8 @@ class LoraOptions(Recipe, Options):
         return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
 
 
-PREDICTING = {"policy", "serve", "calibrate"}
-"""Options that may be others than those of the fit."""
+FREE = {"policy", "serve", "calibrate", "backend", "accelerate_config", "report_to"}
+"""Options that may be others than those of the fit: a fitted model stands by the others."""
 
 
 class LoraStrategy:
@@ -117,8 +112,25 @@ class LoraStrategy:
         """
         backend = choose_backend(options.backend)
         check_tracker(options.report_to)
-        recipe = options.figures
+        config = options.accelerate_config
+        if config and not Path(config).is_file():
+            raise ShelfmarkError(f"--accelerate-config {config}: no such file; accelerate config writes one")
         folder = Path(tempfile.mkdtemp(prefix="shelfmark-")) if work is None else work
+        with locked(folder):
+            return cls._fit(train, schema, options, backend, seed, progress, folder)
+
+    @classmethod
+    def _fit(
+        cls,
+        train: Products,
+        schema: Schema,
+        options: LoraOptions,
+        backend: str,
+        seed: int,
+        progress: Progress,
+        folder: Path,
+    ) -> LoraStrategy:
+        recipe = options.figures
         labels = train.require_labels()
         taxonomy = Taxonomy.from_labels(labels, schema.levels)
         rest, held = hold_out(len(train), recipe.validation, seed=seed)
@@ -140,7 +152,9 @@ class LoraStrategy:
             train_apart(folder, accelerate_config=options.accelerate_config, progress=progress)
         about = read_json(folder / "training.json")
         about |= {"label_paths": len(taxonomy), "all_rows": len(train)}
-        _merge(job, about, path_reader(taxonomy, options.policy))
+        if options.serve == "merged":
+            _merge(job, about, path_reader(taxonomy, options.policy))
+        write_json(folder / "training.json", about)
         return cls(folder, schema, taxonomy, options, about)
 
     def save(self, folder: Path) -> None:
@@ -165,7 +179,7 @@ class LoraStrategy:
         del seed
         fitted = read_json(folder / "model.json")["options"]
         for name, value in options.model_dump().items():
-            if name not in PREDICTING and fitted[name] != value:
+            if name not in FREE and fitted[name] != value:
                 raise ShelfmarkError(
                     f"--{name.replace('_', '-')} {value}: this model was fitted with {fitted[name]}; fit another one"
                 )
@@ -229,4 +243,5 @@ def _merge(job: TrainingJob, about: dict[str, Any], read: Any) -> None:
         partial.replace(merged)
         asked = [turns for turns, _ in job.validation()][:COMPARED]
         about["merge"] = compare(job.recipe, job.adapter, merged, asked, about["most_answer_tokens"], read)
-    write_json(job.folder / "training.json", about)
+        if about["merge"] is None:
+            about["notes"].append("whether the merged model answers as the adapter did is not known: too little memory")

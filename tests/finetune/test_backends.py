@@ -20,7 +20,12 @@ def test_one_file_gives_both_backends_the_same(tmp_path) -> None:
     shared = {"r", "lora_alpha", "lora_dropout", "target_modules", "bias"}
     assert {name: unsloth[name] for name in shared} == {name: peft[name] for name in shared}
     assert (unsloth["r"], unsloth["lora_alpha"], unsloth["target_modules"]) == (8, 24, ["q_proj", "v_proj"])
-    assert loading == {"model_name": "own/model", "max_seq_length": 256, "load_in_4bit": False}
+    assert loading == {
+        "model_name": "own/model",
+        "max_seq_length": 256,
+        "load_in_4bit": False,
+        "use_exact_model_name": True,
+    }
     assert quantized == {}
     # What trains is TRL's trainer with both, so these reach it alike.
     figures = recipe.trainer_arguments()

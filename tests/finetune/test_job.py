@@ -5,7 +5,7 @@ import pytest
 
 from catalog.errors import ShelfmarkError
 from finetune.examples import Example
-from finetune.job import COMPLETE, TrainingJob, begin, last_checkpoint
+from finetune.job import COMPLETE, TrainingJob, begin, last_checkpoint, locked
 from finetune.recipe import Recipe
 
 RECIPE = Recipe(base="tiny", epochs=1)
@@ -61,6 +61,26 @@ def test_a_checkpoint_of_another_fine_tune_is_not_gone_on_from(tmp_path, change,
     with pytest.raises(ShelfmarkError, match=what):
         begin(tmp_path, *{**same, **change}.values())
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+def test_smaller_batches_make_the_same_steps(tmp_path) -> None:
+    begin(tmp_path, RECIPE, "trl", LEARNED, HELD_OUT)
+    checkpoint(tmp_path, 10)
+    halved = {"batch_size": RECIPE.batch_size // 2, "gradient_accumulation": RECIPE.gradient_accumulation * 2}
+    assert begin(tmp_path, RECIPE.model_copy(update=halved), "trl", LEARNED, HELD_OUT).recipe.batch_size == 8
+    with pytest.raises(ShelfmarkError, match=r"a step was of 64 rows, now 32\)"):
+        begin(tmp_path, RECIPE.model_copy(update={"batch_size": 8}), "trl", LEARNED, HELD_OUT)
+
+
+def test_one_process_at_a_time(tmp_path) -> None:
+    with (
+        locked(tmp_path / "job"),
+        pytest.raises(ShelfmarkError, match="another process is working on this fine-tune"),
+        locked(tmp_path / "job"),
+    ):
+        pass
+    with locked(tmp_path / "job"):
+        pass
 
 
 def test_another_name_or_tracker_is_the_same_fine_tune(tmp_path) -> None:

@@ -76,6 +76,20 @@ def test_too_little_memory(fit, shelves, tmp_path) -> None:
     assert "GB free; take a smaller --base" in line
 
 
+def test_a_base_without_the_recipe_s_layers(fit, shelves, tmp_path) -> None:
+    recipe = tmp_path / "fused.toml"
+    recipe.write_text(shelves.recipe.read_text() + 'projections = ["q_proj", "qkv_proj"]\n')
+    assert "it has no layers called qkv_proj; name its layers" in fit("--recipe", recipe)
+
+
+def test_a_template_that_thinks_first(fit, shelves, tmp_path) -> None:
+    thinks = tmp_path / "thinks"
+    shutil.copytree(shelves.base, thinks)
+    file = thinks / "chat_template.jinja"
+    file.write_text(file.read_text().replace("{{ message['content']", "{{ '<think>' + message['content']"))
+    assert "the answer alone cannot be learned" in fit("--base", thinks)
+
+
 def test_no_such_accelerate_configuration(fit) -> None:
     assert "--accelerate-config none.yaml: no such file" in fit("--accelerate-config", "none.yaml")
 
