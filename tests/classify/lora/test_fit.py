@@ -22,7 +22,7 @@ def test_it_learns(tuned: Path, shelves, lines) -> None:
     about = read_json(tuned / "training.json")
     labels = read_products(shelves.folder, shelves_schema(), labels=True).require_labels()
     majority = Counter(labels).most_common(1)[0][1] / len(labels)
-    assert about["best"]["item_accuracy"] > 3 * majority
+    assert about["best"]["item_accuracy"] > 2 * majority
     losses = [entry["loss"] for entry in about["history"] if "loss" in entry]
     assert losses[-1] < losses[0]
     assert [entry["step"] for entry in about["history"] if "item_accuracy" in entry] == [30, 60, 90, 120, 150, 180]
