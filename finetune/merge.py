@@ -37,7 +37,8 @@ def merge(recipe: Recipe, adapter: Path, out: Path) -> None:
         if getattr(model, "is_quantized", False):
             model = model.dequantize()
         model = peft.PeftModel.from_pretrained(model.to(dtype), str(adapter)).merge_and_unload(safe_merge=True)
-        # One shard in memory at a time; the generation settings of the makers go along.
+        if not model.generation_config.do_sample:  # makers' settings that contradict it are not written, but refused
+            model.generation_config.update(temperature=None, top_p=None, top_k=None)
         model.to(dtype).save_pretrained(out)
         tokenizer.save_pretrained(out)
     except Exception as error:  # the libraries raise many kinds
