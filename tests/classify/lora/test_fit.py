@@ -13,6 +13,7 @@ import pytest
 
 from catalog.files import read_json
 from catalog.products import read_products
+from catalog.schema import PRESETS
 from classify.model import work_folder
 
 pytestmark = pytest.mark.extras
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.extras
 
 def test_it_learns(tuned: Path, shelves, lines) -> None:
     about = read_json(tuned / "training.json")
-    labels = read_products(shelves.folder, shelves_schema(), labels=True).require_labels()
+    labels = read_products(shelves.folder, PRESETS["indoml"], labels=True).require_labels()
     majority = Counter(labels).most_common(1)[0][1] / len(labels)
     assert about["best"]["item_accuracy"] > 2 * majority
     losses = [entry["loss"] for entry in about["history"] if "loss" in entry]
@@ -32,12 +33,6 @@ def test_it_learns(tuned: Path, shelves, lines) -> None:
     assert not work_folder(tuned).exists()
     assert {file.name for file in (tuned / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     assert not list(tuned.rglob("optimizer*"))
-
-
-def shelves_schema():
-    from catalog.schema import PRESETS
-
-    return PRESETS["indoml"]
 
 
 def test_the_merged_model_answers_as_the_adapter_did(tuned: Path) -> None:
