@@ -77,7 +77,7 @@ def load(backend: str, recipe: Recipe) -> Loaded:
     Raises
     ------
     ShelfmarkError
-        When the base is absent, gated, too big, or has no chat template.
+        When the base is absent, gated or too big, or has not the layers that the recipe names.
     """
     return _load_unsloth(recipe) if backend == "unsloth" else _load_trl(recipe)
 

@@ -18,7 +18,6 @@ from finetune.memory import GIGA, training_memory, weight_bytes
 from finetune.plan import largest_batch
 from finetune.recipe import Recipe
 
-TRACKERS = ("none", "tensorboard", "wandb")
 SMALLER = "take a smaller --base, or a smaller --batch-size with more --gradient-accumulation"
 MARGIN = 8  # tokens that an answer may be longer than the longest that is learned
 CHECKPOINTS = 4  # on disk at once: the best, the last two, and the one that is being written
@@ -26,7 +25,7 @@ ADAPTER_BYTES = 12  # of a trained weight in a checkpoint: itself and the optimi
 
 
 MEASURED = "measured.json"
-"""What was found out of the examples before training: their lengths, and the most tokens of an answer."""
+"""What was found out of the examples before training: how many, how long, and the most tokens of an answer."""
 
 
 def check_before(job: TrainingJob) -> None:
@@ -48,6 +47,7 @@ def check_before(job: TrainingJob) -> None:
     warning = check_memory(recipe, longest)
     check_disk(recipe, job.folder)
     value = {
+        "rows": len(learned),
         "lengths": {
             "limit": lengths.limit,
             "longest": longest,
@@ -61,15 +61,13 @@ def check_before(job: TrainingJob) -> None:
 
 
 def check_tracker(name: str) -> None:
-    """Refuse a tracker that there is not.
+    """Refuse a tracker that is not installed; ``none`` is no tracker.
 
     Raises
     ------
     ShelfmarkError
-        When it is unknown or not installed.
+        When it is not.
     """
-    if name not in TRACKERS:
-        raise ShelfmarkError(f"--report-to {name}: unknown; there are: {', '.join(TRACKERS)}")
     if name != "none":
         try:
             check_installed(name, "lora")

@@ -23,12 +23,11 @@ def record(
     job: TrainingJob,
     trainer: Any,
     loaded: Loaded,
-    rows: int,
     *,
     best_step: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return what there is to tell, as JSON values.
+    """Return what there is to tell, as JSON values; `finetune.checks.MEASURED` goes with it.
 
     Parameters
     ----------
@@ -36,8 +35,6 @@ def record(
         What was trained, and with what.
     trainer : trl.SFTTrainer
         At the end of its training.
-    rows : int
-        How many examples were learned from.
     best_step : int
         The step of the best checkpoint.
     seconds : float
@@ -50,7 +47,6 @@ def record(
     about: dict[str, Any] = {
         "base": job.recipe.base,
         "backend": job.backend,
-        "rows": rows,
         "validation_rows": len(job.validation()),
         "steps": state.global_step,
         "planned_steps": state.max_steps,

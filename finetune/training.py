@@ -13,12 +13,7 @@ from typing import Any
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.files import read_json, write_json
 from finetune.backends import Loaded, load
-from finetune.checks import (
-    MEASURED,
-    SMALLER,
-    disk_is_full,
-    is_out_of_memory,
-)
+from finetune.checks import MEASURED, SMALLER, disk_is_full, is_out_of_memory
 from finetune.examples import Example, Turn
 from finetune.generate import answers
 from finetune.job import COMPLETE, TrainingJob, last_checkpoint
@@ -29,6 +24,7 @@ Judge = Callable[[Sequence[str]], Sequence[bool]]
 Tell = Callable[[str], None]
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 IGNORED = -100  # the label of a token that is not learned, in all of these libraries
+TOKENIZED = ("input_ids", "attention_mask", "completion_mask", "labels")
 LOGS = 10  # entries in the history between two evaluations
 NOT_ADAPTERS = (
     "optimizer*",
@@ -199,7 +195,8 @@ def _trainer(job: TrainingJob, loaded: Loaded, learned: Sequence[Example], judge
 
 def _require_completion_loss(trainer: Any) -> None:
     """Refuse versions of the libraries that would have the model learn its prompts, too."""
-    labels = trainer.data_collator([trainer.train_dataset[0]])["labels"]
+    first = {name: value for name, value in trainer.train_dataset[0].items() if name in TOKENIZED}
+    labels = trainer.data_collator([first])["labels"]
     if not bool((labels == IGNORED).any()) or bool((labels == IGNORED).all()):
         raise ShelfmarkError(
             "this trl does not learn the answers alone: install the versions of requirements-gpu.txt, or trl 1.16"
@@ -246,7 +243,7 @@ def _finish(job: TrainingJob, trainer: Any, loaded: Loaded, measured: dict[str, 
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_ADAPTERS))
     seconds = read_json(last / COMPLETE)["seconds"]
     step = int(best.name.rpartition("-")[2])
-    about = record(job, trainer, loaded, len(job.examples()), best_step=step, seconds=seconds)
+    about = record(job, trainer, loaded, best_step=step, seconds=seconds)
     write_json(job.folder / "training.json", {**about, **measured})
 
 
