@@ -21,7 +21,7 @@ KEPT_SECONDS = 4.0  # vLLM closes an idle connection after five: one that is abo
 LONGEST_REASON = 300  # characters of what a server says of an error
 NO_CONNECTION = "no connection"
 
-_HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")  # HTTP 429, "later", though later is no better
+HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")  # HTTP 429, "later", though later is no better
 
 
 class TroubleError(Exception):
@@ -114,7 +114,7 @@ class Connection:
             answer = content.decode(errors="replace")
         code, reason = problem(answer)
         where = f"{self.url}{path}"
-        if status in (401, 402, 403) or (status == 429 and code in _HOPELESS):
+        if status in (401, 402, 403) or (status == 429 and code in HOPELESS):
             key = "the key in OPENAI_API_KEY" if self._key else "OPENAI_API_KEY, which is not set"
             raise ShelfmarkError(self.scrub(f"{where}: HTTP {status}; check {key}; the server says: {reason}"))
         if status in (405, 501) or 300 <= status < 400:

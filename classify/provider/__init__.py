@@ -1,0 +1,1 @@
+"""A provider that is paid: its API, by the openai client."""

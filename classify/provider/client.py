@@ -1,0 +1,175 @@
+"""The API of a provider (OpenAI's, or one that speaks its language): calls, and what its errors mean.
+
+All calls go through the ``openai`` client. Its own retries are off: a call that makes something must not be made twice
+by anybody but the one who can find out whether the first one went through.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from catalog.errors import ShelfmarkError
+from classify.engines import retry
+from classify.engines.connection import HOPELESS, LONGEST_REASON, check_url
+
+if TYPE_CHECKING:
+    import openai
+
+T = TypeVar("T")
+
+DEFAULT_URL = "https://api.openai.com/v1"
+TRIES = 8
+"""How often a call is made that fails in a way that may pass: over two minutes or so."""
+
+
+class OutageError(ShelfmarkError):
+    """The provider cannot be reached, or fails, for longer than is waited. What was asked may have been done.
+
+    Attributes
+    ----------
+    retry_after : float or None
+        Seconds that it asks to wait.
+    """
+
+    retry_after: float | None = None
+
+
+class RefusedError(ShelfmarkError):
+    """The provider says no to this one call.
+
+    Attributes
+    ----------
+    status : int
+        Of HTTP: 404 where it does not know the object, 400 where it does not like the request.
+    code, reason : str
+        What it says, without the key.
+    """
+
+    def __init__(self, where: str, status: int, code: str, reason: str) -> None:
+        super().__init__(f"{where}: HTTP {status}; the provider says: {reason or code or 'nothing'}")
+        self.status, self.code, self.reason = status, code, reason
+
+
+def provider_url(given: str = "") -> str:
+    """Return the address of the API: the one given, what ``OPENAI_BASE_URL`` says, or OpenAI's own.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it is none.
+    """
+    return check_url(given or os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_URL)
+
+
+def provider_key() -> str:
+    """Return the key.
+
+    Raises
+    ------
+    ShelfmarkError
+        When there is none.
+    """
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not key:
+        raise ShelfmarkError("OPENAI_API_KEY is not set: put the provider's key there (export OPENAI_API_KEY=...)")
+    if not (key.isascii() and key.isprintable()):
+        raise ShelfmarkError("OPENAI_API_KEY: holds signs that no key has; copy it again")
+    return key
+
+
+class Provider:
+    """Makes calls.
+
+    Parameters
+    ----------
+    base_url : str
+        Of the API, up to ``/v1``; empty for `provider_url`.
+    timeout : float
+        Seconds that a call may take to begin to answer.
+
+    Attributes
+    ----------
+    api : openai.OpenAI
+        The client, for `once` and `again`.
+    """
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self, base_url: str = "", timeout: float = 120.0) -> None:
+        import openai
+
+        self.url = provider_url(base_url)
+        self._key = provider_key()
+        self.api = openai.OpenAI(api_key=self._key, base_url=self.url, max_retries=0, timeout=timeout)
+
+    def again(self, call: Callable[[openai.OpenAI], T]) -> T:
+        """Make a call that may be made twice; trouble that may pass is waited for.
+
+        Raises
+        ------
+        RefusedError
+            When the provider says no to it.
+        ShelfmarkError
+            When it would say no to any call: a wrong key, no money.
+        OutageError
+            When the trouble lasts.
+        """
+        for tries in range(TRIES):
+            try:
+                return self.once(call)
+            except OutageError as error:
+                if tries + 1 == TRIES:
+                    raise
+                self.sleep(retry.wait(tries, error.retry_after))
+        raise AssertionError
+
+    def once(self, call: Callable[[openai.OpenAI], T]) -> T:
+        """Make a call once. After an `OutageError` it may have been done, or not.
+
+        Raises
+        ------
+        RefusedError, ShelfmarkError, OutageError
+            As `again`.
+        """
+        import openai
+
+        try:
+            return call(self.api)
+        except openai.APIStatusError as error:
+            raise self._meaning(error) from None
+        except openai.APIError as error:  # no connection, a timeout, an answer that is none
+            raise OutageError(
+                f"{self.url}: {self.scrub(str(error))} ({type(error).__name__}); check the network and "
+                "OPENAI_BASE_URL; nothing is lost: give the same command again"
+            ) from None
+
+    def scrub(self, text: str) -> str:
+        """Return the text on one line, without the key, and not too long."""
+        text = " ".join(text.replace(self._key, "***").split())
+        return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+    def _meaning(self, error: openai.APIStatusError) -> ShelfmarkError:
+        """Return what an HTTP error means for whoever called."""
+        status, code = error.status_code, str(error.code or "")
+        body = error.body if isinstance(error.body, dict) else {}
+        reason = self.scrub(str(body.get("message") or error.message))
+        if status == 401:
+            # What it says echoes a part of the key.
+            return ShelfmarkError(f"{self.url}: HTTP 401: the key in OPENAI_API_KEY is not known there; check it")
+        if code in HOPELESS or status == 402:
+            return ShelfmarkError(
+                f"{self.url}: no money is left, the provider says: {reason}; add credit, then give the same command "
+                "again: what is paid for is kept"
+            )
+        if status == 403:
+            return ShelfmarkError(f"{self.url}: HTTP 403: this key may not do that; the provider says: {reason}")
+        if retry.again(status):
+            outage = OutageError(
+                f"{self.url}: HTTP {status}: {reason}; nothing is lost: give the same command again later"
+            )
+            outage.retry_after = retry.retry_after(error.response.headers.get("retry-after"))
+            return outage
+        return RefusedError(self.url, status, code, reason)

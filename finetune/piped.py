@@ -1,0 +1,67 @@
+"""Chat examples for a provider's fine-tune: ``description | retailer | price ->`` in, the joined label path out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from catalog.cleaning import without_numbers
+from catalog.errors import ShelfmarkError
+from catalog.messages import LabelPath
+from catalog.products import Products
+from catalog.schema import SEPARATOR, Schema
+from finetune.examples import Example, Selection, Turn
+
+SYSTEM = "Classify the product: {levels}"
+
+
+def piped_prompts(products: Products, schema: Schema, selection: Selection) -> list[list[Turn]]:
+    """Return the turns that ask about each product: what is wanted, then its texts, retailer and price.
+
+    What the schema does not have, or the selection leaves out, is no field; a missing retailer or price is an empty
+    one, so that each field keeps its place.
+    """
+    shown = without_numbers(products) if selection.clean_text else products
+    system = {"role": "system", "content": SYSTEM.format(levels=SEPARATOR.join(schema.levels))}
+    turns = []
+    for row in range(len(shown)):
+        fields = [cells[row] for cells in shown.columns.values()]
+        if schema.retailer is not None:
+            fields.append(shown.retailers[row])
+        if schema.price is not None and not selection.ignore_price:
+            price = float(shown.prices[row])
+            fields.append("" if math.isnan(price) else f"{price:g}")
+        turns.append([system, {"role": "user", "content": " | ".join(fields) + " ->"}])
+    return turns
+
+
+def piped_examples(products: Products, schema: Schema, selection: Selection, stop: str = "") -> list[Example]:
+    """Return one example for each labelled product; answers end with `stop`.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the products have no labels, or a label path holds what answers are to end with.
+    """
+    labels = products.require_labels()
+    check_stop(labels, stop)
+    return [
+        Example(prompt, [{"role": "assistant", "content": SEPARATOR.join(label) + stop}])
+        for prompt, label in zip(piped_prompts(products, schema, selection), labels, strict=True)
+    ]
+
+
+def check_stop(labels: Sequence[LabelPath], stop: str) -> None:
+    """Refuse an end of answers that stands inside label paths.
+
+    Raises
+    ------
+    ShelfmarkError
+        When one holds it: its answers would be cut there.
+    """
+    cut = next((label for label in labels if stop and stop in SEPARATOR.join(label)), None)
+    if cut is not None:
+        raise ShelfmarkError(
+            f"--stop {stop}: the label path {SEPARATOR.join(cut)!r} holds it, and would be cut there; choose another "
+            "end, or none"
+        )
