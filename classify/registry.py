@@ -23,6 +23,7 @@ ENGINES = {
     "vllm": "classify.engines.vllm:VllmEngine",
     "server": "classify.engines.server:ServerEngine",
     "transformers": "classify.engines.transformers:TransformersEngine",
+    "batch": "classify.engines.batch:BatchEngine",
 }
 IN_PROCESS = ("vllm", "transformers")
 """Engines that load a model themselves."""

@@ -14,7 +14,7 @@ from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import Completion, Request
 from classify.engines import chat, retry
 from classify.engines.background import Background
-from classify.engines.base import Constrain, ModelOptions
+from classify.engines.base import ApiOptions, Constrain
 from classify.engines.connection import NO_CONNECTION, Connection, TroubleError, check_url
 from classify.engines.forms import AnswerForm
 
@@ -28,7 +28,7 @@ _LADDERS: dict[Constrain, tuple[Constrain, ...]] = {
 }
 
 
-class ServerOptions(ModelOptions):
+class ServerOptions(ApiOptions):
     """What a user chooses of a server.
 
     Attributes

@@ -30,10 +30,16 @@ class OutageError(ShelfmarkError):
 
     Attributes
     ----------
+    status : int
+        Of HTTP; 0 where there was no answer.
+    code : str
+        The provider's name for the trouble, where it has one.
     retry_after : float or None
         Seconds that it asks to wait.
     """
 
+    status = 0
+    code = ""
     retry_after: float | None = None
 
 
@@ -134,13 +140,15 @@ class Provider:
         RefusedError, ShelfmarkError, OutageError
             As `again`.
         """
+        import httpx2
         import openai
 
         try:
             return call(self.api)
         except openai.APIStatusError as error:
             raise self._meaning(error) from None
-        except openai.APIError as error:  # no connection, a timeout, an answer that is none
+        # No connection, a timeout, a file that ends too soon, an answer that is none.
+        except (openai.APIError, httpx2.HTTPError, ValueError) as error:
             raise OutageError(
                 f"{self.url}: {self.scrub(str(error))} ({type(error).__name__}); check the network and "
                 "OPENAI_BASE_URL; nothing is lost: give the same command again"
@@ -170,6 +178,7 @@ class Provider:
             outage = OutageError(
                 f"{self.url}: HTTP {status}: {reason}; nothing is lost: give the same command again later"
             )
+            outage.status, outage.code = status, code
             outage.retry_after = retry.retry_after(error.response.headers.get("retry-after"))
             return outage
         return RefusedError(self.url, status, code, reason)
