@@ -21,6 +21,7 @@ class Checked:
     model: str | None = None
     rows: int = 0
     tokens: int = 0  # of prompts and the longest answers to them
+    prompts: array = field(default_factory=lambda: array("Q"))  # the tokens of each row's prompt
     offsets: array = field(default_factory=lambda: array("Q"))  # where each row begins
     errors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -90,8 +91,11 @@ def check_row(found: Checked, ids: set[str], number: int, line: bytes, endpoint:
     if body["model"] != found.model:
         message = f"The model '{body['model']}' does not match the model of the first request, '{found.model}'."
         return found.fail("mismatched_model", message, number, "body.model")
+    asked = 0
     with suppress(AttributeError, KeyError, TypeError):  # a malformed request is answered with an error later
-        found.tokens += prompt_tokens(body) + (most_tokens(body) or 0)
+        asked = prompt_tokens(body)
+        found.tokens += asked + (most_tokens(body) or 0)
+    found.prompts.append(asked)
     return None
 
 

@@ -50,6 +50,7 @@ class Batch:
     model: str | None = None
     tokens: int = 0
     offsets: array = field(default_factory=lambda: array("Q"))
+    prompts: array = field(default_factory=lambda: array("Q"))
     done: int = 0
     completed: int = 0
     failed: int = 0
@@ -216,7 +217,8 @@ def validate(state: State, batch: Batch) -> bool:
         batch.errors = checked.errors
         batch.move("failed", state.now())
         return False
-    batch.model, batch.tokens, batch.offsets = checked.model, checked.tokens, checked.offsets
+    batch.model, batch.tokens = checked.model, checked.tokens
+    batch.offsets, batch.prompts = checked.offsets, checked.prompts
     batch.written = {"output": state.new_path(), "error": state.new_path()}
     batch.move("in_progress", state.now())
     return True
@@ -227,13 +229,14 @@ def process(state: State, batch: Batch, end: int) -> None:
     if end <= batch.done:
         return
     with batch.written["output"].open("ab") as output, batch.written["error"].open("ab") as errors:
-        for row in rows(batch.input.path, batch.offsets, batch.done, end):
+        asked_rows = rows(batch.input.path, batch.offsets, batch.done, end)
+        for row, tokens in zip(asked_rows, batch.prompts[batch.done : end], strict=True):
             try:
                 if batch.only_errors:
                     raise server_error()
                 if state.faults.hit("row_errors"):
                     raise state.faults.random().choice((server_error, rate_limited))()
-                body = complete(state, batch.org, row["body"])
+                body = complete(state, batch.org, row["body"], tokens)
             except ApiError as error:
                 batch.failed += 1
                 errors.write(result(state, row["custom_id"], error.status, error.body()))

@@ -81,7 +81,7 @@ def handler(name: str, route: Route) -> Callable[[web.Request], Awaitable[web.St
         except DroppedError:
             return dropped(request)
         except ApiError as error:
-            if error.status in (429, 503) and error.error["code"] != "insufficient_quota":
+            if error.status == 503 or error.error["type"] == "requests":
                 headers["Retry-After"] = f"{state.faults.retry_after:g}"
             await request.release()  # a client that is still sending reads no answer
             return web.json_response(error.body(), status=error.status, headers=headers)

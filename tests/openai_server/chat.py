@@ -56,8 +56,8 @@ NUMBERS = (
     ("frequency_penalty", -2, 2, False),
     ("presence_penalty", -2, 2, False),
     ("n", 1, 128, True),
-    ("max_tokens", 1, 16384, True),
-    ("max_completion_tokens", 1, 16384, True),
+    ("max_tokens", 1, 32768, True),
+    ("max_completion_tokens", 1, 32768, True),
     ("top_logprobs", 0, 20, True),
 )
 REFUSAL = "I'm sorry, I can't help with that."
@@ -144,8 +144,11 @@ def token_logprobs(tokens: list[str], top: int) -> list[dict[str, Any]]:
     return content
 
 
-def complete(state: State, org: str, body: Any) -> dict[str, Any]:
-    """Return the chat completion of a request, or raise what the API answers instead."""
+def complete(state: State, org: str, body: Any, asked: int | None = None) -> dict[str, Any]:
+    """Return the chat completion of a request, or raise what the API answers instead.
+
+    `asked` are the tokens of its messages, where they are counted already.
+    """
     check_body(body)
     answer = state.answerer(body["model"], org)
     user = last_user(body["messages"])
@@ -153,19 +156,19 @@ def complete(state: State, org: str, body: Any) -> dict[str, Any]:
     text = "" if filtered else REFUSAL if refused else answer(body)
     if not refused:
         text = text[: min((text.find(stop) for stop in stops(body) if stop and stop in text), default=len(text))]
-    limit, tokens, reason = most_tokens(body), pieces(text), "content_filter" if filtered else "stop"
-    if limit is not None and len(tokens) > limit:
-        tokens, reason = tokens[:limit], "length"
-        text = "".join(tokens)
+    limit, count, reason = most_tokens(body), count_tokens(text), "content_filter" if filtered else "stop"
+    if limit is not None and count > limit:
+        text, count, reason = "".join(pieces(text)[:limit]), limit, "length"
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     if refused and not filtered:
         message |= {"content": None, "refusal": text}
     logprobs = None
     if body.get("logprobs"):
-        entries = token_logprobs(tokens, body.get("top_logprobs") or 0)
+        entries = token_logprobs(pieces(text), body.get("top_logprobs") or 0)
         logprobs = {"content": None, "refusal": entries} if refused else {"content": entries, "refusal": None}
     choices = body.get("n") or 1
-    asked, given = prompt_tokens(body), len(tokens) * choices
+    asked = prompt_tokens(body) if asked is None else asked
+    given = count * choices
     return {
         "id": state.new_id("chatcmpl-"),
         "object": "chat.completion",

@@ -102,6 +102,12 @@ class Faults:
         if unknown:
             raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
         for name, value in values.items():
+            now = getattr(self, name)
+            if name != "enqueued_limit" and not isinstance(
+                value, int | float if isinstance(now, int | float) else type(now)
+            ):
+                raise ValueError(f"{name} cannot be {value!r}")
+        for name, value in values.items():
             setattr(self, name, value)
 
     def as_dict(self) -> dict[str, Any]:
