@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, get_args
 
@@ -110,12 +111,7 @@ def check_options(options_class: type[Chosen], owner: str, given: dict[str, Any]
         When it has no such option, or the value is wrong.
     """
     known = options_class.model_fields
-    for name in given:
-        if name not in known:
-            flag, flags = _flag(name), [_flag(other) for other in known]
-            raise ShelfmarkError(
-                f"{flag} is not an option of {owner}{nearest(flag, flags)}; it has {', '.join(flags) or 'none'}"
-            )
+    check_known(owner, given, known)
     try:
         return options_class(**given)
     except ValidationError as error:
@@ -127,6 +123,22 @@ def check_options(options_class: type[Chosen], owner: str, given: dict[str, Any]
                 f"{_flag(name)} {value}: unknown{nearest(value, values)}; there are: {', '.join(values)}"
             ) from None
         raise ShelfmarkError(f"{_flag(name)} {given[name]}: {first['msg']}") from None
+
+
+def check_known(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that `owner` does not have.
+
+    Raises
+    ------
+    ShelfmarkError
+        When one of those given is not known.
+    """
+    flags = [_flag(name) for name in known]
+    for flag in map(_flag, given):
+        if flag not in flags:
+            raise ShelfmarkError(
+                f"{flag} is not an option of {owner}{nearest(flag, flags)}; it has {', '.join(flags) or 'none'}"
+            )
 
 
 def _flag(name: str) -> str:
