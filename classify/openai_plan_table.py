@@ -107,7 +107,7 @@ def _training(training: Training) -> Table:
 def _asked(asked: Asked) -> Table:
     load = asked.load
     table = _table(f"prediction by {asked.model}")
-    table.add_row("rows to predict", f"{load.rows:,}")
+    table.add_row("requests", f"{load.rows:,}")
     table.add_row("tokens read", *_tokens(load.read, load.most_read))
     table.add_row("tokens written", *_tokens(load.written, load.most_written))
     table.add_row("dollars, as batches", *_dollars(asked.dollars(batch=True)))

@@ -127,8 +127,8 @@ def _plan_openai(question: Question) -> Planned:
         TuningFigures, "openai", {name: value for name, value in question.options.items() if name not in ASKING}
     )
     llm, prices, test, seed = asking["llm"], load_prices(asking["prices"]), _test(question), question.seed
-    if llm and test is None:
-        raise ShelfmarkError(f"--llm {llm}: is there already; say with --test or --test-rows what it is to predict")
+    if llm:
+        _check_llm(llm, question)
     base = base_of(llm) if llm else figures.base
     model = llm or (base if base.startswith("ft:") else f"ft:{base}")
     counts, train = token_counts(base), _train(question)
@@ -142,6 +142,15 @@ def _plan_openai(question: Question) -> Planned:
     made = ProviderPlan(counts, base, training, asked)
     value = {"strategy": "openai", **provider_value(made)}
     return Planned(value, provider_tables(made), _problem(lambda: made.check(asking["max_cost"])))
+
+
+def _check_llm(llm: str, question: Question) -> None:
+    """Refuse to plan the fine-tune of a model that is there, or nothing at all."""
+    tuning = [name for name in TUNING if name in question.options]
+    if tuning:
+        raise ShelfmarkError(f"--llm {llm}: nothing is trained; leave --{tuning[0].replace('_', '-')} out")
+    if question.test is None and question.test_rows is None:
+        raise ShelfmarkError(f"--llm {llm}: nothing is trained; say with --test or --test-rows what it is to predict")
 
 
 def plan_run(folder: Path, options: dict[str, Any]) -> Planned:
@@ -199,12 +208,16 @@ def _test(question: Question) -> Path | int | None:
 ASKING = ("llm", "max_tokens", "prices", "max_cost")
 """Options of what a provider is asked."""
 
-SHOWN = ("base", "sample", "epochs", "validation", "clean_text", "ignore_price")
+TUNING = ("base", "sample", "epochs", "validation", "max_training_tokens")
+"""Options that only a fine-tune has."""
+
+LEARNING = ("base", "sample", "epochs", "validation", "clean_text", "ignore_price")
+"""Options of any fine-tune."""
 
 PLANNERS: dict[str, Planner] = {
     "lora": Planner(
         _plan_lora,
-        (*SHOWN, "recipe", "cards", "whole_set", "grouped", "batch_size", "gradient_accumulation", "max_seq_length"),
+        (*LEARNING, "recipe", "cards", "whole_set", "grouped", "batch_size", "gradient_accumulation", "max_seq_length"),
     ),
-    "openai": Planner(_plan_openai, (*SHOWN, "max_training_tokens", "stop", *ASKING)),
+    "openai": Planner(_plan_openai, (*LEARNING, "max_training_tokens", "stop", *ASKING)),
 }
