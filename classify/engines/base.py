@@ -53,6 +53,18 @@ class ModelOptions(EngineOptions):
     seed: int = Field(default=0, ge=0)
 
 
+class ApiOptions(ModelOptions):
+    """What a user chooses of any engine that asks over an API.
+
+    Attributes
+    ----------
+    stop : str
+        What an answer is cut at, as the model learned to end it; empty for its own end alone.
+    """
+
+    stop: str = Field(default="", max_length=4)
+
+
 class Engine(Protocol):
     """Answers requests. Made with its checked options; loads and connects when it is first asked."""
 

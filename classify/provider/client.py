@@ -32,9 +32,12 @@ class OutageError(ShelfmarkError):
     ----------
     retry_after : float or None
         Seconds that it asks to wait.
+    status : int or None
+        Of HTTP; None where no answer came. 429 says that it was not done.
     """
 
     retry_after: float | None = None
+    status: int | None = None
 
 
 class RefusedError(ShelfmarkError):
@@ -137,7 +140,7 @@ class Provider:
         import openai
 
         try:
-            return call(self.api)
+            answer = call(self.api)
         except openai.APIStatusError as error:
             raise self._meaning(error) from None
         except openai.APIError as error:  # no connection, a timeout, an answer that is none
@@ -145,6 +148,9 @@ class Provider:
                 f"{self.url}: {self.scrub(str(error))} ({type(error).__name__}); check the network and "
                 "OPENAI_BASE_URL; nothing is lost: give the same command again"
             ) from None
+        if isinstance(answer, str):  # a page for people, which the client passes on as it is
+            raise OutageError(f"{self.url}: no API answers there; check OPENAI_BASE_URL, which mostly ends in /v1")
+        return answer
 
     def scrub(self, text: str) -> str:
         """Return the text on one line, without the key, and not too long."""
@@ -170,6 +176,7 @@ class Provider:
             outage = OutageError(
                 f"{self.url}: HTTP {status}: {reason}; nothing is lost: give the same command again later"
             )
+            outage.status = status
             outage.retry_after = retry.retry_after(error.response.headers.get("retry-after"))
             return outage
         return RefusedError(self.url, status, code, reason)
