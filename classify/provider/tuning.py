@@ -8,7 +8,7 @@ by what it carries.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 LOOKS = (0.0, 2.0, 5.0, 10.0, 20.0)
 """Seconds before each look for what may be there: a provider's lists lag behind what it does."""
-FRESH = re.compile(r"cannot find|no such file|not ready|being processed|does not exist.*file|file.*does not exist", re.I)
+FRESH = re.compile(
+    r"cannot find|no such file|not ready|being processed|does not exist.*file|file.*does not exist", re.I
+)
 """What is said of a file that was uploaded a moment ago."""
 FULL = re.compile(r"\bactive\b|\bmaximum\b|\bdaily\b", re.I)
 """What is said where an organisation has as many jobs as it may have; other limits pass in a minute."""
@@ -105,7 +107,7 @@ def make_job(provider: Provider, record: Record, order: Order) -> str:
             **optional,
         )
 
-    return _made_once(provider, record, "job", find, create, lambda error: _why_no_job(error, order, record))
+    return _made_once(provider, record, "job", find, create, lambda error: _check_refusal(error, order, record))
 
 
 def attach(provider: Provider, record: Record, job: str) -> str:
@@ -133,48 +135,51 @@ def attach(provider: Provider, record: Record, job: str) -> str:
     return job
 
 
+def _pass_on(error: ShelfmarkError) -> None:
+    """Raise an error, unless it may pass."""
+    if not isinstance(error, OutageError):
+        raise error
+
+
 def _made_once(
     provider: Provider,
     record: Record,
     what: str,
     find: Callable[[openai.OpenAI], str | None],
     make: Callable[[openai.OpenAI], Any],
-    explain: Callable[[ShelfmarkError], ShelfmarkError | None] = lambda error: error,
+    check: Callable[[ShelfmarkError], None] = _pass_on,
 ) -> str:
-    """Return the id of what is found or made; `explain` says what an error means, None that it may pass."""
+    """Return the id of what was made already, is found, or is made now; `check` raises what a refusal means."""
     if record.made(what):
         return record.made(what)
-    last: ShelfmarkError | None = None
     for tries in range(TRIES):
-        found = next(_looks(provider, find), None) if record.state(what) == "asked" else None
+        found = _look(provider, find) if record.state(what) == "asked" else None
         if found is None:
             record.add("asked", what=what)
             try:
                 found = str(provider.once(make).id)
             except ShelfmarkError as error:
-                outage = error if isinstance(error, OutageError) else None
-                if outage is None or outage.status == 429:
+                if not isinstance(error, OutageError) or error.status == 429:  # else it may have been done
                     record.add("refused", what=what)
-                fatal = None if outage is not None and outage.status != 429 else explain(error)
-                if fatal is not None and not (fatal is error and outage is not None):
-                    raise fatal from None
-                last = error
-                if tries + 1 < TRIES:
-                    provider.sleep(retry.wait(tries + 2, outage.retry_after if outage is not None else None))
+                    check(error)
+                if tries + 1 == TRIES:
+                    raise
+                provider.sleep(retry.wait(tries + 2, getattr(error, "retry_after", None)))
                 continue
         record.add("made", what=what, id=found)
         return found
-    assert last is not None
-    raise last
+    raise AssertionError
 
 
-def _looks(provider: Provider, find: Callable[[openai.OpenAI], str | None]) -> Iterator[str]:
+def _look(provider: Provider, find: Callable[[openai.OpenAI], str | None]) -> str | None:
+    """Look for what may be there, several times."""
     for seconds in LOOKS:
         if seconds:
             provider.sleep(seconds)
         found = provider.again(lambda api: [find(api)])[0]
         if found is not None:
-            yield found
+            return found
+    return None
 
 
 def _file_name(record: Record, what: str) -> str:
@@ -217,19 +222,16 @@ def _await_file(provider: Provider, what: str, file: str) -> None:
         )
 
 
-def _why_no_job(error: ShelfmarkError, order: Order, record: Record) -> ShelfmarkError | None:
-    """Return what to say of a job that was refused; None where it may be taken in a moment."""
-    if isinstance(error, OutageError):
-        if not FULL.search(str(error)):
-            return None
-        return ShelfmarkError(
-            f"{error}: the organisation has as many jobs as it may have; when one has ended, the same command goes on "
-            f"with the files that are uploaded ({record.file.parent})"
-        )
+def _check_refusal(error: ShelfmarkError, order: Order, record: Record) -> None:
+    """Raise what it means that a job was refused, unless it may be taken in a moment."""
+    if isinstance(error, OutageError) and FULL.search(str(error)):
+        raise ShelfmarkError(
+            f"{error}: the organisation has as many jobs as it may have; when one has ended, the same "
+            f"command goes on with the files that are uploaded ({record.file.parent})"
+        ) from None
     if not isinstance(error, RefusedError):
-        return error
-    if FRESH.search(error.reason):
-        return None
-    if "model" in f"{error.code} {error.reason}".lower():
-        return ShelfmarkError(f"--base {order.base}: cannot be fine-tuned with this key; {error}")
-    return error
+        _pass_on(error)
+    elif not FRESH.search(error.reason):
+        if "model" in f"{error.code} {error.reason}".lower():
+            raise ShelfmarkError(f"--base {order.base}: cannot be fine-tuned with this key; {error}") from None
+        raise error
