@@ -73,7 +73,7 @@ def export_requests(run: Run, folder: Path, format: str, given: dict[str, Any]) 
                 f"{run.folder}: every request has an answer; carry on with classify resume {run.folder}"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        lines = _lines(chain([first], waiting), options, run.answer_form())
+        lines = batch_lines(chain([first], waiting), options, run.answer_form())
         written = _write_files(lines, folder)
         run.record(exported={"llm": options.llm, "constrain": options.constrain})
     return written
@@ -161,7 +161,8 @@ def import_answers(run: Run, files: Iterable[Path]) -> str:
     return f"{said}; none is missing: carry on with classify resume {run.folder}"
 
 
-def _lines(requests: Iterable[Request], options: ModelOptions, form: AnswerForm | None) -> Iterator[bytes]:
+def batch_lines(requests: Iterable[Request], options: ModelOptions, form: AnswerForm | None) -> Iterator[bytes]:
+    """Yield the line of each request, as the Batch API takes it."""
     for request in requests:
         content = body(request, options, constrain=options.constrain, logprobs=True, form=form)
         line = {"custom_id": request.id, "method": "POST", "url": URL, "body": content}
