@@ -117,7 +117,8 @@ class ServerEngine:
         Raises
         ------
         ShelfmarkError
-            When there is no server, it is gone, it wants a key and there is none, or it knows neither the key nor the model.
+            When there is no server, it is gone, it wants a key and there is none, or it knows neither the key nor the
+            model.
         """
         if self.options.base_url == DEFAULT_URL:
             provider_key()  # nothing is answered there without one

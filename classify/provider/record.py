@@ -39,13 +39,15 @@ class Record:
             lines.append([event])
         self.events.append(event)
 
-    def begin(self, wanted: dict[str, Any]) -> None:
+    def begin(self, wanted: dict[str, Any], about: dict[str, Any]) -> None:
         """Begin the record of what is wanted, or go on with one that was begun.
 
         Parameters
         ----------
         wanted : dict
             JSON values; all that makes two fine-tunes the same.
+        about : dict
+            JSON values; what there is to tell of it.
 
         Raises
         ------
@@ -63,7 +65,7 @@ class Record:
             self.file.unlink()  # nothing is paid for yet
             self.events = []
         if not self.events:
-            self.add("begun", id=secrets.token_hex(8), wanted=wanted)
+            self.add("begun", id=secrets.token_hex(8), wanted=wanted, about=about)
 
     @property
     def id(self) -> str:
@@ -74,6 +76,11 @@ class Record:
     def wanted(self) -> dict[str, Any]:
         """What was wanted when the record was begun; empty where it was not."""
         return dict(self.events[0]["wanted"]) if self.events else {}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What was told of it then."""
+        return dict(self.events[0]["about"]) if self.events else {}
 
     def state(self, what: str) -> str:
         """Return ``asked``, ``refused`` or ``made``, whatever happened last; empty where nothing did."""

@@ -101,7 +101,7 @@ def make_job(provider: Provider, record: Record, order: Order) -> str:
         return api.fine_tuning.jobs.create(
             model=order.base,
             training_file=files["train"],
-            method={"type": "supervised", "supervised": {"hyperparameters": order.hyperparameters}},  # type: ignore[arg-type, typeddict-item]
+            method={"type": "supervised", "supervised": {"hyperparameters": order.hyperparameters}},  # type: ignore[arg-type]
             seed=order.seed,
             metadata={"shelfmark": record.id},
             **optional,
@@ -133,6 +133,16 @@ def attach(provider: Provider, record: Record, job: str) -> str:
             raise ShelfmarkError(f"--job {job}: {error}; is it of another account than this key's?") from None
         record.add("made", what="job", id=job)
     return job
+
+
+def same_file(provider: Provider, file: str, path: Path) -> bool:
+    """Tell whether a file at the provider is this one, as far as it shows its files."""
+    try:
+        if provider.again(lambda api: api.files.retrieve(file)).bytes != path.stat().st_size:
+            return False
+        return bool(provider.again(lambda api: api.files.content(file).read()) == path.read_bytes())
+    except RefusedError:
+        return False
 
 
 def _pass_on(error: ShelfmarkError) -> None:
@@ -203,23 +213,21 @@ def _await_file(provider: Provider, what: str, file: str) -> None:
     """Wait until the provider has read a file; where it takes long, the job finds out."""
     for tries in range(TRIES):
         try:
-            state = provider.again(lambda api: api.files.retrieve(file))
+            seen = provider.again(lambda api: api.files.retrieve(file))
         except RefusedError as error:
             if error.status != 404:
                 raise
-            missing = error
+            if tries + 1 == TRIES:
+                raise ShelfmarkError(
+                    f"{provider.url}: the file {file} is unknown there; is this the key of another account?"
+                ) from None
         else:
-            if state.status == "error":
-                why = provider.scrub(state.status_details or "no reason is given")
+            if seen.status == "error":
+                why = provider.scrub(seen.status_details or "no reason is given")
                 raise ShelfmarkError(f"{provider.url}: the provider refused the file of the {what} rows, {file}: {why}")
-            if state.status != "uploaded":
+            if seen.status != "uploaded":
                 return
-            missing = None
         provider.sleep(retry.wait(tries + 2))
-    if missing is not None:
-        raise ShelfmarkError(
-            f"{provider.url}: the file {file} is unknown there; was it uploaded with the key of another account?"
-        )
 
 
 def _check_refusal(error: ShelfmarkError, order: Order, record: Record) -> None:

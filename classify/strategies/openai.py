@@ -17,14 +17,14 @@ from catalog.messages import LabelPath, Request, request_id
 from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
 from catalog.taxonomy import Taxonomy
-from classify.costs import Budget, load_prices
+from classify.costs import Budget, Price, load_prices
 from classify.engines.forms import Writing
 from classify.progress import Progress, silent
 from classify.provider.client import Provider, provider_url
 from classify.provider.figures import TuningFigures
 from classify.provider.following import follow, loss_curve
 from classify.provider.record import Record
-from classify.provider.tuning import Order, attach, make_job
+from classify.provider.tuning import Order, attach, make_job, same_file
 from classify.strategies.base import Options
 from classify.token_counts import token_counts
 from classify.training_rows import choose_within
@@ -100,13 +100,8 @@ class OpenaiStrategy:
         about: dict[str, Any],
         held_out: Sequence[Labelled] = (),
     ) -> None:
-        self.schema, self.taxonomy, self.options, self.about, self._held_out = (
-            schema,
-            taxonomy,
-            options,
-            about,
-            held_out,
-        )
+        self.schema, self.taxonomy, self.options = schema, taxonomy, options
+        self.about, self._held_out = about, held_out
 
     @classmethod
     def fit(
@@ -131,53 +126,49 @@ class OpenaiStrategy:
         taxonomy = Taxonomy.from_labels(labels, schema.levels)
         counts = token_counts(options.tuned or options.base)
         most = max(counts.answer(SEPARATOR.join(path))[1] for path in taxonomy.paths)
-        about = {"all_rows": len(train), "label_paths": len(taxonomy), "most_answer_tokens": most}
+        about: dict[str, Any] = {
+            "all_rows": len(train),
+            "label_paths": len(taxonomy),
+            "most_answer_tokens": most,
+        }
         if options.tuned:
             if options.job:
                 raise ShelfmarkError(f"--job {options.job}: there is a model already, {options.tuned}; leave one out")
             return cls(schema, taxonomy, options, {"job": "", "model": options.tuned, **about})
+        provider = Provider(options.base_url)
         rest, held = hold_out(len(train), options.validation, seed=seed)
-        known = train.take(rest)
+        known, held_out = train.take(rest), train.take(held)
         rows, expected, at_most = choose_within(
             known, schema, options.selection, counts, options.max_training_tokens, seed, stop=options.stop
         )
+        learned = piped_examples(known.take(rows), schema, options.selection, options.stop)
+        measured = piped_examples(held_out, schema, options.selection, options.stop)
         price = load_prices(options.prices).of(options.base)
-        price = price if price is not None and price.training is not None else None
         expected, at_most = expected * options.epochs, at_most * options.epochs
-        cost = {
-            "expected": None if price is None else price.training_dollars(expected),
-            "at_most": None if price is None else price.training_dollars(at_most),
-        }
         about |= {
             "rows": len(rows),
             "validation_rows": len(held),
             "tokens": {"by": counts.by, "expected": round(expected), "at_most": at_most},
+            "cost": {"expected": _dollars(price, expected), "at_most": _dollars(price, at_most), "actual": None},
         }
-        held_out = train.take(held)
-        learned = piped_examples(known.take(rows), schema, options.selection, options.stop)
-        measured = piped_examples(held_out, schema, options.selection, options.stop)
         folder = Path(tempfile.mkdtemp(prefix="shelfmark-")) if work is None else work
         with locked(folder):
-            order = Order(
-                options.base,
-                options.hyperparameters,
-                options.suffix,
-                seed,
-                _write_chat(folder / "train.jsonl", learned),
-                _write_chat(folder / "validation.jsonl", measured),
-            )
+            files = {"train": folder / "train.jsonl", "validation": folder / "validation.jsonl"}
+            _write_chat(files["train"], learned)
+            _write_chat(files["validation"], measured)
+            order = Order(options.base, options.hyperparameters, options.suffix, seed, **files)
             record = Record(folder)
-            record.begin(order.wanted(provider_url(options.base_url)))
+            record.begin(order.wanted(provider.url), about)
             if not options.job and not record.made("job"):
-                budget = Budget(options.max_cost, price, model=f"a fine-tune of {options.base}")
-                budget.check(cost["at_most"] or 0.0, "the fine-tune")
-            about |= _tune(options, order, record, progress)
-        actual = None
-        if price is not None and about["trained_tokens"] is not None:
-            actual = price.training_dollars(about["trained_tokens"])
-        about["cost"] = {**cost, "actual": actual}
-        asked = [one.prompt for one in measured]
-        return cls(schema, taxonomy, options, about, list(zip(asked, held_out.require_labels(), strict=True)))
+                known_price = price if _dollars(price, 1) is not None else None
+                budget = Budget(options.max_cost, known_price, model=f"a fine-tune of {options.base}")
+                budget.check(about["cost"]["at_most"] or 0.0, "it")
+            about |= _tune(provider, record, order, options.job, progress)
+        if about["trained_tokens"] is not None:
+            about["cost"]["actual"] = _dollars(price, about["trained_tokens"])
+        labelled = zip((one.prompt for one in measured), held_out.require_labels(), strict=True)
+        # Of a job that learned from other rows it is not known which it did not.
+        return cls(schema, taxonomy, options, about, list(labelled) if about["same_rows"] else [])
 
     def save(self, folder: Path) -> None:
         """Write the valid label paths, the held-out rows, and what is known of the model."""
@@ -238,38 +229,41 @@ class OpenaiStrategy:
         return {**own, "base_url": provider_url(options.base_url)} if options.base_url else own
 
 
-def _write_chat(path: Path, examples: Sequence[Example]) -> Path:
+def _dollars(price: Price | None, tokens: float) -> float | None:
+    return None if price is None else price.training_dollars(tokens)
+
+
+def _write_chat(path: Path, examples: Sequence[Example]) -> None:
     """Write a file of chat examples; without any there is none."""
     if not examples:
         path.unlink(missing_ok=True)
-        return path
+        return
     with atomic_write(path) as out:
         for one in examples:
             out.write(json.dumps({"messages": [*one.prompt, *one.completion]}, ensure_ascii=False) + "\n")
-    return path
 
 
-def _tune(options: OpenaiOptions, order: Order, record: Record, progress: Progress) -> dict[str, Any]:
-    """Have the job done, and return what there is to know of it."""
-    provider = Provider(options.base_url)
+def _tune(provider: Provider, record: Record, order: Order, given: str, progress: Progress) -> dict[str, Any]:
+    """Have the job done, a new one or the one given, and return what there is to know of it."""
 
     def tell(line: str) -> None:
         if progress is not silent:
             print(line, file=sys.stderr, flush=True)
 
-    name = attach(provider, record, options.job) if options.job else make_job(provider, record, order)
-    tell(f"{name}: the fine-tune of {order.base}; it goes on at the provider whatever happens here")
+    name = attach(provider, record, given) if given else make_job(provider, record, order)
+    tell(f"{name}: a fine-tune of {order.base}; it goes on at the provider, whatever happens here")
     job = follow(provider, name, progress=progress, tell=tell, folder=str(record.file.parent))
     return {
         "job": job.id,
         "model": job.fine_tuned_model,
+        "status": job.status,
         "base": job.model,
         "organization": job.organization_id,
         "url": provider.url,
         "files": {"train": job.training_file, "validation": job.validation_file, "results": job.result_files},
-        "hyperparameters": job.hyperparameters.model_dump() if job.hyperparameters is not None else {},
+        "same_rows": job.training_file == record.made("train") or same_file(provider, job.training_file, order.train),
+        "hyperparameters": {} if job.hyperparameters is None else job.hyperparameters.model_dump(),
         "seed": job.seed,
-        "seconds": job.finished_at - job.created_at if job.finished_at is not None else None,
         "trained_tokens": job.trained_tokens,
         "curve": loss_curve(provider, job),
     }
