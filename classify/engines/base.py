@@ -54,15 +54,15 @@ class ModelOptions(EngineOptions):
 
 
 class ApiOptions(ModelOptions):
-    """What a user chooses of any engine that asks over an API.
+    """What a user chooses of any engine that speaks a provider's API.
 
     Attributes
     ----------
     stop : str
-        What an answer is cut at, as the model learned to end it; empty for its own end alone.
+        Answers end before it; empty where they end by themselves.
     """
 
-    stop: str = Field(default="", max_length=4)
+    stop: str = Field(default="", max_length=64)
 
 
 class Engine(Protocol):

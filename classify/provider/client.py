@@ -30,14 +30,17 @@ class OutageError(ShelfmarkError):
 
     Attributes
     ----------
+    status : int
+        Of HTTP; 0 where there was no answer, 429 where it was not done.
+    code : str
+        The provider's name for the trouble, where it has one.
     retry_after : float or None
         Seconds that it asks to wait.
-    status : int or None
-        Of HTTP; None where no answer came. 429 says that it was not done.
     """
 
+    status = 0
+    code = ""
     retry_after: float | None = None
-    status: int | None = None
 
 
 class RefusedError(ShelfmarkError):
@@ -137,13 +140,15 @@ class Provider:
         RefusedError, ShelfmarkError, OutageError
             As `again`.
         """
+        import httpx2
         import openai
 
         try:
             answer = call(self.api)
         except openai.APIStatusError as error:
             raise self._meaning(error) from None
-        except openai.APIError as error:  # no connection, a timeout, an answer that is none
+        # No connection, a timeout, a file that ends too soon, an answer that is none.
+        except (openai.APIError, httpx2.HTTPError, ValueError) as error:
             raise OutageError(
                 f"{self.url}: {self.scrub(str(error))} ({type(error).__name__}); check the network and "
                 "OPENAI_BASE_URL; nothing is lost: give the same command again"
@@ -176,7 +181,7 @@ class Provider:
             outage = OutageError(
                 f"{self.url}: HTTP {status}: {reason}; nothing is lost: give the same command again later"
             )
-            outage.status = status
+            outage.status, outage.code = status, code
             outage.retry_after = retry.retry_after(error.response.headers.get("retry-after"))
             return outage
         return RefusedError(self.url, status, code, reason)
