@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from catalog.messages import Request
 from classify.engines.base import ModelOptions
-from classify.engines.forms import AnswerForm
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, request_line
+from classify.engines.forms import AnswerForm
 
 
 @dataclass

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from tests.openai_server import KEY
-
 
 def test_a_fit(bench, command, shop):
     done = command(*bench.fit, "--stop", "|", "--epochs", 2, "--validation", 20)
