@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from catalog.messages import Request
 from classify.engines.base import ModelOptions
+from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, request_line
 from classify.engines.forms import AnswerForm
-from classify.exchange import MOST_BYTES, MOST_ROWS, batch_lines
 
 
 @dataclass
@@ -37,7 +37,7 @@ class BatchFiles:
     def watch(self, requests: Iterable[Request]) -> Iterator[Request]:
         """Yield the requests as they come, and count."""
         for request in requests:
-            (line,) = batch_lines([request], self.options, self.form)
+            line = request_line(request, self.options, self.form)
             if not self.count or self._rows == MOST_ROWS or self._size + len(line) > MOST_BYTES:
                 self.count, self._rows, self._size = self.count + 1, 0, 0
             self._rows, self._size, self.bytes = self._rows + 1, self._size + len(line), self.bytes + len(line)

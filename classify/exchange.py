@@ -11,20 +11,16 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write
-from catalog.messages import Completion, Request
+from catalog.messages import Completion
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ModelOptions
-from classify.engines.chat import NoAnswerError, body, problem, read
-from classify.engines.forms import AnswerForm
+from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, request_line, response_completion
 from classify.lines import GrowingLines, count_lines
 from classify.run import STAGES, Run
 from classify.rundir import IMPORTED, NO_LLM
 from classify.strategies.base import check_options
 
 FORMATS = ("openai-batch",)
-MOST_ROWS, MOST_BYTES = 50_000, 200_000_000
-"""Of one file of the Batch API."""
-URL = "/v1/chat/completions"
 _EXPORTED = re.compile(r"requests-(\d{3,})\.jsonl")
 
 
@@ -73,7 +69,8 @@ def export_requests(run: Run, folder: Path, format: str, given: dict[str, Any]) 
                 f"{run.folder}: every request has an answer; carry on with classify resume {run.folder}"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        lines = batch_lines(chain([first], waiting), options, run.answer_form())
+        form = run.answer_form()
+        lines = (request_line(request, options, form) for request in chain([first], waiting))
         written = _write_files(lines, folder)
         run.record(exported={"llm": options.llm, "constrain": options.constrain})
     return written
@@ -130,7 +127,7 @@ def import_answers(run: Run, files: Iterable[Path]) -> str:
             if request is None:
                 unknown += 1
                 continue
-            answer = _completion(request, line, constrain)
+            answer = response_completion(request, line, constrain)
             if name in found and (answer.error is None) <= (found[name].error is None):
                 twice += 1
                 continue
@@ -161,14 +158,6 @@ def import_answers(run: Run, files: Iterable[Path]) -> str:
     return f"{said}; none is missing: carry on with classify resume {run.folder}"
 
 
-def batch_lines(requests: Iterable[Request], options: ModelOptions, form: AnswerForm | None) -> Iterator[bytes]:
-    """Yield the line of each request, as the Batch API takes it."""
-    for request in requests:
-        content = body(request, options, constrain=options.constrain, logprobs=True, form=form)
-        line = {"custom_id": request.id, "method": "POST", "url": URL, "body": content}
-        yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
-
-
 def _outputs(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in files:
         try:
@@ -194,16 +183,3 @@ def _output(text: str, where: str) -> tuple[str, dict[str, Any]]:
     ):
         raise ShelfmarkError(f"{where}: not a batch's output (custom_id with response or error); give the output file")
     return line["custom_id"], line
-
-
-def _completion(request: Request, line: dict[str, Any], constrain: Any) -> Completion:
-    response = line.get("response") or {}
-    content = response.get("body") if isinstance(response, dict) else None
-    status = response.get("status_code") if isinstance(response, dict) else None
-    if line.get("error") or not isinstance(content, dict) or (isinstance(status, int) and status >= 400):
-        code, message = problem({"error": line["error"]} if line.get("error") else content)
-        return Completion(request.id, error=" ".join(f"{code} {message}".split()) or "no answer in the file")
-    try:
-        return read(request, content, constrain)
-    except NoAnswerError as error:
-        return Completion(request.id, error=str(error))

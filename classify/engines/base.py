@@ -53,6 +53,18 @@ class ModelOptions(EngineOptions):
     seed: int = Field(default=0, ge=0)
 
 
+class ApiOptions(ModelOptions):
+    """What a user chooses of any engine that speaks a provider's API.
+
+    Attributes
+    ----------
+    stop : str
+        Answers end before it; empty where they end by themselves.
+    """
+
+    stop: str = Field(default="", max_length=64)
+
+
 class Engine(Protocol):
     """Answers requests. Made with its checked options; loads and connects when it is first asked."""
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from catalog.messages import Completion, Request
-from classify.engines.base import Constrain, ModelOptions
+from classify.engines.base import ApiOptions, Constrain, ModelOptions
 from classify.engines.constraints import choices, json_schema, messages
 from classify.engines.forms import AnswerForm
 from classify.engines.logprobs import ALTERNATIVES, Step, request_logprobs
@@ -53,6 +53,8 @@ def body(
         "temperature": options.temperature,
         "seed": options.seed,
     }
+    if isinstance(options, ApiOptions) and options.stop:
+        value["stop"] = options.stop
     if logprobs:
         value["logprobs"] = True
     if logprobs and request.candidates:

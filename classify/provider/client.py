@@ -30,10 +30,16 @@ class OutageError(ShelfmarkError):
 
     Attributes
     ----------
+    status : int
+        Of HTTP; 0 where there was no answer, 429 where it was not done.
+    code : str
+        The provider's name for the trouble, where it has one.
     retry_after : float or None
         Seconds that it asks to wait.
     """
 
+    status = 0
+    code = ""
     retry_after: float | None = None
 
 
@@ -134,17 +140,22 @@ class Provider:
         RefusedError, ShelfmarkError, OutageError
             As `again`.
         """
+        import httpx2
         import openai
 
         try:
-            return call(self.api)
+            answer = call(self.api)
         except openai.APIStatusError as error:
             raise self._meaning(error) from None
-        except openai.APIError as error:  # no connection, a timeout, an answer that is none
+        # No connection, a timeout, a file that ends too soon, an answer that is none.
+        except (openai.APIError, httpx2.HTTPError, ValueError) as error:
             raise OutageError(
                 f"{self.url}: {self.scrub(str(error))} ({type(error).__name__}); check the network and "
                 "OPENAI_BASE_URL; nothing is lost: give the same command again"
             ) from None
+        if isinstance(answer, str):  # a page for people, which the client passes on as it is
+            raise OutageError(f"{self.url}: no API answers there; check OPENAI_BASE_URL, which mostly ends in /v1")
+        return answer
 
     def scrub(self, text: str) -> str:
         """Return the text on one line, without the key, and not too long."""
@@ -170,6 +181,7 @@ class Provider:
             outage = OutageError(
                 f"{self.url}: HTTP {status}: {reason}; nothing is lost: give the same command again later"
             )
+            outage.status, outage.code = status, code
             outage.retry_after = retry.retry_after(error.response.headers.get("retry-after"))
             return outage
         return RefusedError(self.url, status, code, reason)

@@ -1,0 +1,346 @@
+"""The Batch API of OpenAI, or of a provider that has the same: half the price, an answer within a day."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from catalog.errors import ShelfmarkError
+from catalog.messages import Completion, LabelPath, Request
+from classify.costs import Budget
+from classify.engines.base import ApiOptions
+from classify.engines.batch_answers import Taken, take_in
+from classify.engines.batch_files import Outcome, request_line
+from classify.engines.chunks import ChunkWriter, chunk_lines, options_hash, some_lines
+from classify.engines.connection import check_url
+from classify.engines.forms import AnswerForm
+from classify.engines.ledger import Chunk, Ledger, books_report
+from classify.engines.sending import Sender
+from classify.provider.batches import Batches
+from classify.provider.client import DEFAULT_URL, OutageError, Provider
+from classify.token_counts import token_counts
+
+FIRST_POLL = 1.0
+"""Seconds between the first two looks at batches; doubled while nothing ends, up to `BatchOptions.poll`."""
+PATIENCE = 20
+"""So many looks in a row may find the provider out of reach."""
+
+
+def silent(line: str) -> None:
+    """Tell nobody."""
+    del line
+
+
+class BatchOptions(ApiOptions):
+    """What a user chooses of batches.
+
+    Attributes
+    ----------
+    constrain : {'json', 'off'}
+        As in `ModelOptions`; OpenAI knows no ``choice``.
+    base_url : str
+        Of the API, up to ``/v1``; by default what ``OPENAI_BASE_URL`` says, else OpenAI's own.
+    logprobs : bool
+        Whether to ask for the tokens' probabilities, by which answers tell how sure they are.
+    retries : int
+        How often a request is asked again that a batch ended without.
+    tier : int or None
+        The account's usage tier, which says how many tokens may wait at once; by default that is found out.
+    max_enqueued_tokens : int or None
+        The same in tokens; goes before the tier.
+    poll : float
+        Seconds between two looks at batches, at most.
+    timeout : float
+        Seconds that a call may take to begin to answer.
+    """
+
+    free: ClassVar[frozenset[str]] = frozenset(
+        {"base_url", "retries", "tier", "max_enqueued_tokens", "poll", "timeout"}
+    )
+
+    constrain: Literal["json", "off"] = "json"
+    base_url: str = Field(
+        default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_URL, validate_default=True
+    )
+    logprobs: bool = True
+    retries: int = Field(default=3, ge=0, le=100)
+    tier: int | None = Field(default=None, ge=1)
+    max_enqueued_tokens: int | None = Field(default=None, ge=1)
+    poll: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        return check_url(url)
+
+
+class BatchEngine:
+    """Asks by batches, and keeps books, so that nothing is paid twice and nothing that is paid is lost.
+
+    A request that a batch ended without (it expired, a line was lost) is asked again, `retries` times at most; a
+    refusal is an answer, and so is one that used up its tokens.
+    """
+
+    name: ClassVar[str] = "batch"
+    needs: ClassVar[tuple[str, str] | None] = None
+    options_class: ClassVar[type[BatchOptions]] = BatchOptions
+    deterministic: ClassVar[bool] = False
+
+    def __init__(self, options: BatchOptions) -> None:
+        self.options = options
+        self.form: AnswerForm | None = None
+        self.report: dict[str, Any] = {}
+        self._folder: Path | None = None
+
+    def keep_books(
+        self,
+        folder: Path,
+        run: str,
+        budget: Budget,
+        *,
+        begun: bool,
+        written: float | None = None,
+        tell: Callable[[str], None] = silent,
+    ) -> None:
+        """Say where the books are; to be called before anything is asked.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the run's batches.
+        run : str
+            The run's id, which every batch carries.
+        budget : Budget
+            What may be spent.
+        begun : bool
+            Whether batches may have been sent for this run that are not in the books.
+        written : float, optional
+            Tokens of an answer, expected.
+        tell : callable
+            Told of each step, in a line for people.
+        """
+        self._folder, self._run, self._budget, self._begun = folder, run, budget, begun
+        self._written, self._tell = written, tell
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one completion for each request, as batches end.
+
+        Raises
+        ------
+        ShelfmarkError
+            When there are no books, no model, no key or no money, it would cost more than it may, somebody stopped a
+            batch, or the provider takes none. What is in flight stays there, and is taken in by the next call.
+        """
+        if self._folder is None:
+            raise ShelfmarkError("--engine batch keeps books of what is paid: use it by the command, with a --run")
+        if not self.options.llm:
+            raise ShelfmarkError("--llm NAME: name the model that is to answer")
+        self._batches = Batches(Provider(self.options.base_url, self.options.timeout), self._run)
+        self._counts = token_counts(self.options.llm)
+        self._hash = options_hash(self.options.model_dump(exclude=set(self.options.free)))
+        self._wanted: dict[str, list[LabelPath]] = {}
+        self._held, self._tried = Counter[str](), Counter[str]()
+        with Ledger.writing(self._folder) as books:
+            self._books = books
+            self._sender = Sender(
+                books,
+                self._batches,
+                self._budget,
+                limit=self._limit(),
+                failures=self.options.retries,
+                halve=self._halve,
+                tell=self._tell,
+            )
+            try:
+                self._sender.recover(begun=self._begun)
+                self._draw(requests)
+                yield from self._answers()
+            finally:
+                self._write_report()
+        self._require_all()
+
+    def _limit(self) -> float:
+        """Return how many tokens may wait, as far as it is known."""
+        if self.options.max_enqueued_tokens is not None:
+            return self.options.max_enqueued_tokens
+        known = [] if self._budget.price is None else self._budget.price.enqueued
+        if self.options.tier is None or not known:
+            return float("inf")
+        return known[min(self.options.tier, len(known)) - 1]
+
+    def _draw(self, requests: Iterable[Request]) -> None:
+        """Part the requests into those that are in flight or answered already, and chunks of the others."""
+        here = self._survey()
+        first, again = self._writer(again=False), self._writer(again=True)
+        try:
+            for request in requests:
+                self._wanted[request.id] = request.candidates
+                if request.id in here or self._tried[request.id] > self.options.retries:
+                    continue
+                line = request_line(request, self.options, self.form, logprobs=self.options.logprobs)
+                (again if self._tried[request.id] else first).add(line)
+            load = first.load() + again.load()
+            if load.rows:
+                self._budget.check(self._sender.worst(load), f"{load.rows:,} requests")
+            first.enter()
+            again.enter()
+        except BaseException:
+            first.discard()
+            again.discard()
+            raise
+        self._sender.reckon()
+        self._tell_cost()
+
+    def _survey(self) -> set[str]:
+        """Return the requests that are in flight, or whose answers are here; count how often the others were asked."""
+        here: set[str] = set()
+        for chunk in self._mine():
+            if chunk.open:
+                here.update(name for name, _ in chunk_lines(self._books, chunk))
+            elif chunk.done:
+                taken = take_in(self._books, chunk, self.options.constrain, {})
+                for name, found in taken.outcomes.items():
+                    # A refusal that was handed on before is asked for again where somebody wants it again.
+                    if found.kind == "answer" or (found.kind == "refused" and chunk.unread):
+                        here.add(name)
+                self._count_tries(chunk, taken.missing)
+        return here
+
+    def _count_tries(self, chunk: Chunk, missing: list[str]) -> None:
+        for name in () if chunk.cancelled else missing:
+            self._tried[name] += self._books.given_up.get(name, 0) < chunk.number
+
+    def _mine(self) -> list[Chunk]:
+        """Return the chunks that ask what is asked now."""
+        return [chunk for chunk in self._books if chunk.options == self._hash]
+
+    def _answers(self) -> Iterator[Completion]:
+        """Send, wait, and hand on what comes, until nothing is left to wait for."""
+        for chunk in self._mine():
+            if chunk.done:
+                yield from self._deliver(chunk, take_in(self._books, chunk, self.options.constrain, self._wanted))
+        yield from self._give_up([name for name in self._wanted if self._tried[name] > self.options.retries], {})
+        wait, out_of_reach = FIRST_POLL, 0
+        while True:
+            self._sender.submit()
+            if not any(chunk.open or chunk.waiting for chunk in self._books):
+                if not self._sender.uncertain:
+                    return
+                self._sender.find_strays()
+                continue
+            try:
+                ended = self._sender.follow()
+                out_of_reach = 0
+            except OutageError:
+                out_of_reach += 1
+                if out_of_reach == PATIENCE:
+                    raise
+                ended = False
+            for chunk in self._books:
+                if chunk.unread:
+                    yield from self._take(chunk)
+            wait = FIRST_POLL if ended else wait * 2
+            if not ended:
+                self._batches.provider.sleep(min(wait, self.options.poll))
+
+    def _take(self, chunk: Chunk) -> Iterator[Completion]:
+        """Hand on what came of a chunk, and have asked again what did not."""
+        taken = take_in(self._books, chunk, self.options.constrain, self._wanted)
+        yield from self._deliver(chunk, taken)
+        missing = [name for name in taken.missing if name in self._wanted and chunk.options == self._hash]
+        if chunk.cancelled:
+            self._held["cancelled"] += len(missing)
+            return
+        self._count_tries(chunk, missing)
+        yield from self._give_up([name for name in missing if self._tried[name] > self.options.retries], taken.outcomes)
+        self._ask_again(chunk, [name for name in missing if name in self._wanted])
+
+    def _deliver(self, chunk: Chunk, taken: Taken) -> Iterator[Completion]:
+        """Hand on the answers and, the first time, the refusals of a chunk; then it is read."""
+        for name, found in taken.outcomes.items() if chunk.options == self._hash else ():
+            if name in self._wanted and (found.kind == "answer" or (found.kind == "refused" and chunk.unread)):
+                del self._wanted[name]
+                yield found.completion
+        if chunk.unread:
+            self._books.write("read", number=chunk.number, counts=taken.counts)
+            self._sender.reckon()
+
+    def _give_up(self, names: list[str], outcomes: Mapping[str, Outcome]) -> Iterator[Completion]:
+        for name in names:
+            del self._wanted[name]
+            why = (outcomes[name].completion.error if name in outcomes else "") or "no line about it"
+            yield Completion(name, error=f"no answer in {self._tried[name]} batches ({why})")
+        if names:
+            self._books.write("gave up", ids=names)
+
+    def _ask_again(self, chunk: Chunk, names: list[str]) -> None:
+        if not names:
+            return
+        writer = self._writer(again=True)
+        for line in some_lines(self._books, chunk, names):
+            writer.add(line)
+        if not self._budget.affords(self._sender.worst(writer.load())):
+            writer.discard()
+            self._held["too dear"] += len(names)
+            return
+        writer.enter()
+        self._sender.reckon()
+        self._tell(f"{len(names):,} requests are asked again that batches ended without")
+
+    def _halve(self, chunk: Chunk) -> None:
+        """Put two chunks in the place of one that was not sent."""
+        for half in (0, 1):
+            writer = self._writer(again=chunk.again)
+            middle = chunk.rows // 2
+            for place, (_, line) in enumerate(chunk_lines(self._books, chunk)):
+                if (place >= middle) == bool(half):
+                    writer.add(line)
+            writer.enter()
+        self._books.write("dropped", number=chunk.number)
+        self._books.requests(chunk).unlink()
+
+    def _writer(self, *, again: bool) -> ChunkWriter:
+        most = self._sender.limit
+        return ChunkWriter(self._books, self._hash, self._counts, written=self._written, most_tokens=most, again=again)
+
+    def _tell_cost(self) -> None:
+        """Say what it will cost, before the first is sent."""
+        rows = sum(chunk.rows for chunk in self._books if chunk.waiting)
+        if not rows:
+            return
+        self._write_report()
+        dollars = self.report["estimate"]
+        cost = "at an unknown price"
+        if dollars is not None:
+            cost = f"for about ${dollars[0]:,.4f}, at most ${dollars[1]:,.4f}"
+        self._tell(f"{rows:,} requests by batches, {cost} (tokens {self._counts.by})")
+
+    def _write_report(self) -> None:
+        self.report.update(books_report(self._books, self._budget))
+        self.report["tokens_by"] = self._counts.by
+
+    def _require_all(self) -> None:
+        """Refuse to end as if all were answered.
+
+        Raises
+        ------
+        ShelfmarkError
+            When requests are left that nobody asked.
+        """
+        if self._held["cancelled"]:
+            raise ShelfmarkError(
+                f"{self._held['cancelled']:,} requests have no answer: their batches were stopped; what was done is "
+                "kept, and resuming the run asks the others again"
+            )
+        if self._held["too dear"]:
+            raise ShelfmarkError(
+                f"--max-cost {self._budget.cap:g}: ${self._budget.spent:,.4f} spent, and to ask "
+                f"{self._held['too dear']:,} requests again that batches ended without could go beyond it; resume the "
+                "run with a higher one"
+            )

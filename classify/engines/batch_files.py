@@ -1,0 +1,106 @@
+"""The lines of batch files, requests in and answers out: those of the OpenAI Batch API and of vLLM's run-batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from catalog.messages import Completion, Request
+from classify.engines import retry
+from classify.engines.base import Constrain, ModelOptions
+from classify.engines.chat import NoAnswerError, body, problem, read
+from classify.engines.forms import AnswerForm
+
+MOST_ROWS, MOST_BYTES = 50_000, 200_000_000
+"""Of one file of the Batch API."""
+URL: Final = "/v1/chat/completions"
+
+Kind = Literal["answer", "refused", "missing"]
+"""``answer``: there is one, if only a beginning; ``refused``: there will be none; ``missing``: there may be yet."""
+
+UNFINISHED = ("batch_expired", "batch_cancelled")
+"""Codes of rows that a batch ended without."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch says of one request.
+
+    Attributes
+    ----------
+    kind : str
+        One of `Kind`.
+    completion : Completion
+        The answer, or the error.
+    cut : bool
+        Whether the answer used up all its tokens.
+    """
+
+    kind: Kind
+    completion: Completion
+    cut: bool = False
+
+
+def request_line(request: Request, options: ModelOptions, form: AnswerForm | None, *, logprobs: bool = True) -> bytes:
+    """Return the line that asks for a request, with its end."""
+    content = body(request, options, constrain=options.constrain, logprobs=logprobs, form=form)
+    line = {"custom_id": request.id, "method": "POST", "url": URL, "body": content}
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+
+def response_completion(request: Request, line: dict[str, Any], constrain: Constrain) -> Completion:
+    """Return the completion that a line of an output or error file holds."""
+    return outcome(request, line, constrain).completion
+
+
+def outcome(request: Request, line: dict[str, Any], constrain: Constrain) -> Outcome:
+    """Return what a line of an output or error file says of the request that it names.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked.
+    line : dict
+        With ``response`` or ``error``.
+    constrain : {'choice', 'json', 'off'}
+        How the answer was held to the candidates.
+    """
+    response = line.get("response") or {}
+    content = response.get("body") if isinstance(response, dict) else None
+    status = response.get("status_code") if isinstance(response, dict) else None
+    status = status if isinstance(status, int) else 200
+    if line.get("error") or not isinstance(content, dict) or status >= 400:
+        code, message = problem({"error": line["error"]} if line.get("error") else content)
+        said = " ".join(f"{code} {message}".split()) or "no answer in the file"
+        failed = Completion(request.id, error=said)
+        if code in UNFINISHED or (status >= 400 and retry.again(status)) or not (code or message):
+            return Outcome("missing", failed)
+        return Outcome("refused", failed)
+    try:
+        completion = read(request, content, constrain)
+    except NoAnswerError as error:
+        return Outcome("missing", Completion(request.id, error=str(error)))
+    cut = content["choices"][0].get("finish_reason") == "length"
+    return Outcome("answer" if completion.error is None else "refused", completion, cut)
+
+
+def output_line(text: bytes | str) -> dict[str, Any] | None:
+    """Return a line of an output or error file; None for one that is none, as a torn one is."""
+    try:
+        line = json.loads(text)
+    except ValueError:  # no JSON, or no UTF-8
+        return None
+    if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
+        return None
+    return line if line.keys() & {"response", "error"} else None
+
+
+def output_lines(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield the lines of a file that was downloaded, blank ones left out; None for each that is none."""
+    with open(path, "rb") as stream:
+        for text in stream:
+            if text.strip():
+                yield output_line(text)

@@ -1,0 +1,277 @@
+"""The books of a run's batches: what is to be sent, what was, what became of it and what it cost.
+
+A line is written before each step that cannot be taken back and after it, so that from a process that was killed
+anywhere it is known what may have happened at the provider.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from classify.costs import Budget, Load
+from classify.lines import GrowingLines, count_lines, read_lines
+
+BOOKS = "ledger.jsonl"
+
+
+@dataclass
+class Sent:
+    """One batch at the provider.
+
+    Attributes
+    ----------
+    id : str
+        Its name there.
+    status : str
+        As it was last seen.
+    ended : bool
+        Whether it has ended, and its files are here.
+    turned_away : bool
+        Whether it ended before anything of it was done: it was not taken, and is not paid.
+    usage : (int, int) or None
+        Tokens read and written, as the provider says; None where it does not.
+    """
+
+    id: str
+    status: str = ""
+    ended: bool = False
+    turned_away: bool = False
+    usage: tuple[int, int] | None = None
+
+
+@dataclass
+class Chunk:
+    """Requests that go together: one file.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    digest : str
+        Of the file's content: SHA-256, in hexadecimal.
+    options : str
+        A hash of what the answers hang on: chunks of other options answer other questions.
+    rows, size : int
+        Requests, and bytes.
+    load : Load
+        Tokens, expected and at most.
+    again : bool
+        Whether its rows were asked before.
+    file : str
+        The file's name at the provider.
+    creating : bool
+        Whether a batch may have been made of it that is not in the books.
+    dropped : bool
+        Whether it is not to be sent: others took over its rows.
+    sent : dict of str to Sent
+        The batches made of it, by id: several where one was turned away, or made twice.
+    counts : dict or None
+        What its files told, once they are read.
+    """
+
+    number: int
+    digest: str
+    options: str
+    rows: int
+    size: int
+    load: Load
+    again: bool = False
+    file: str = ""
+    creating: bool = False
+    dropped: bool = False
+    sent: dict[str, Sent] = field(default_factory=dict)
+    counts: dict[str, int] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether a batch of it has not ended."""
+        return any(not batch.ended for batch in self.sent.values())
+
+    @property
+    def done(self) -> bool:
+        """Whether its batches have ended, and one of them was not turned away."""
+        return not self.open and any(not batch.turned_away for batch in self.sent.values())
+
+    @property
+    def unread(self) -> bool:
+        """Whether what came of it is here, and was not handed on."""
+        return self.done and self.counts is None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody stopped it: what it lacks is not asked for again unasked."""
+        return all(batch.status == "cancelled" for batch in self.sent.values() if not batch.turned_away)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is to be sent."""
+        return not (self.dropped or self.open or self.done)
+
+
+class Ledger:
+    """The books, read from a folder; written to when used as a context.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run's batches; made when it is missing and the books are opened for writing.
+
+    Attributes
+    ----------
+    chunks : dict of int to Chunk
+        By number.
+    given_up : dict of str to int
+        Requests that were given up: the number of the last chunk at that time.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the books are damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.chunks: dict[int, Chunk] = {}
+        self.given_up: dict[str, int] = {}
+        self._lines: GrowingLines | None = None
+        if (folder / BOOKS).exists():
+            for event in read_lines(folder / BOOKS):
+                self._apply(dict(event))
+
+    @classmethod
+    def writing(cls, folder: Path) -> Ledger:
+        """Return the books of `folder`, to be used as a context; what a killed process left of a line is cut off."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = GrowingLines(folder / BOOKS)
+        books = cls(folder)
+        books._lines = lines
+        return books
+
+    def __enter__(self) -> Self:
+        """Use as a context."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        if self._lines is not None:
+            self._lines.close()
+
+    def write(self, event: str, **values: Any) -> None:
+        """Write down what is about to happen, or has."""
+        assert self._lines is not None
+        self._lines.append([{"event": event, **values}])
+        self._apply({"event": event, **values})
+
+    def requests(self, chunk: Chunk) -> Path:
+        """Return the file that is sent."""
+        return self.folder / f"{chunk.number:04d}.requests.jsonl"
+
+    def output(self, chunk: Chunk, batch: str, kind: str) -> Path:
+        """Return the file that comes of a batch: its ``output`` or its ``errors``."""
+        return self.folder / f"{chunk.number:04d}.{batch}.{kind}.jsonl"
+
+    def outputs(self, chunk: Chunk, batch: str) -> list[Path]:
+        """Return the files that came of a batch."""
+        names = [self.output(chunk, batch, kind) for kind in ("output", "errors")]
+        return [path for path in names if path.exists()]
+
+    def next_number(self) -> int:
+        """Return the number of the next chunk."""
+        return max(self.chunks, default=0) + 1
+
+    def restore(self, number: int, path: Path, told: dict[str, str]) -> Chunk:
+        """Enter a chunk whose requests are in `path`, as a batch of it tells: what it may cost is not known."""
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        rows, size = count_lines(path), path.stat().st_size
+        about = {"options": told.get("options", ""), "rows": rows, "size": size, "again": False}
+        self.write("chunk", number=number, digest=digest, load=vars(Load(rows)), **about)
+        return self.chunks[number]
+
+    @property
+    def known(self) -> set[str]:
+        """The ids of all batches in the books."""
+        return {batch for chunk in self for batch in chunk.sent}
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something may be in flight at the provider, or is here and not read yet."""
+        return any(chunk.open or chunk.creating or chunk.unread for chunk in self)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return iter([chunk for _, chunk in sorted(self.chunks.items())])
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        if kind == "chunk":
+            load = Load(**event.pop("load"))
+            self.chunks[event["number"]] = Chunk(**event, load=load)
+            return
+        if kind == "gave up":
+            last = max(self.chunks, default=0)
+            self.given_up.update(dict.fromkeys(event["ids"], last))
+            return
+        chunk = self.chunks[event.pop("number")]
+        if kind == "uploaded":
+            chunk.file = event["file"]
+        elif kind in ("creating", "not created"):
+            chunk.creating = kind == "creating"
+        elif kind == "created":
+            chunk.creating = False
+            chunk.sent.setdefault(event["batch"], Sent(event["batch"]))
+            chunk.counts = None  # a second batch of it tells more
+        elif kind == "ended":
+            usage = event["usage"]
+            chunk.sent[event["batch"]] = Sent(
+                event["batch"], event["status"], True, event["turned_away"], None if usage is None else tuple(usage)
+            )
+        elif kind == "read":
+            chunk.counts = event["counts"]
+        elif kind == "dropped":
+            chunk.dropped = True
+
+
+def read_ledger(run: Path) -> Ledger | None:
+    """Return the books of a run; None where it has sent no batch."""
+    folder = run / "batches"
+    return Ledger(folder) if (folder / BOOKS).exists() else None
+
+
+def books_report(books: Ledger, budget: Budget) -> dict[str, Any]:
+    """Return what there is to tell of a run's batches, as JSON values.
+
+    Returns
+    -------
+    dict
+        ``batches`` by status; ``estimate``, [expected, at most] in dollars, of all that was not asked again, and
+        ``cost``, in dollars, both None where the price is not known; ``resent``: rows asked again; and the sums of the
+        chunks' counts.
+    """
+    statuses: Counter[str] = Counter()
+    told: Counter[str] = Counter()
+    expected = most = 0.0
+    for chunk in books:
+        statuses.update("turned away" if one.turned_away else one.status or "sent" for one in chunk.sent.values())
+        told.update(chunk.counts or {})
+        if chunk.again:
+            told["resent"] += chunk.rows * (not chunk.dropped)
+        elif not chunk.dropped:
+            dollars = (0.0, 0.0) if budget.price is None else chunk.load.dollars(budget.price, batch=True)
+            expected, most = expected + dollars[0], most + dollars[1]
+    known = budget.price is not None
+    names = ("resent", "cut", "refused", "lost", "unknown", "repeated", "damaged", "unsure")
+    return {
+        "batches": dict(sorted(statuses.items())),
+        "estimate": [round(expected, 6), round(most, 6)] if known else None,
+        "cost": round(budget.dollars(told["read"], told["written"]), 6) if known else None,
+        "billed_tokens": [told["read"], told["written"]],
+        **{name: told[name] for name in names},
+    }

@@ -1,0 +1,197 @@
+"""Batches at a provider: made once, found again, followed, taken in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog.errors import ShelfmarkError
+from catalog.files import atomic_write
+from classify.engines.batch_files import URL
+from classify.provider.client import OutageError, Provider, RefusedError
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types import Batch
+
+LOOKS = 5
+"""How often a batch is looked for whose making nobody heard the end of, before it is made again: listings lag."""
+LOOK_SECONDS = 2.0
+"""The first wait between two looks; doubled each time."""
+LATE = 12
+"""How often what should be there is asked for again: a fresh file, the output of a batch that has just ended."""
+PAGE = 100
+ENDED = ("completed", "failed", "expired", "cancelled")
+"""States of a batch that has ended."""
+
+_LIMIT = re.compile(r"[Ll]imit:?\s*([\d,_]+)")
+
+
+class QueueFullError(Exception):
+    """The provider takes no more for now.
+
+    Attributes
+    ----------
+    limit : int or None
+        Tokens that may wait, where it says so.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.limit = queue_limit(reason)
+
+
+class UnknownFileError(Exception):
+    """The provider does not know the file that a batch was to be made of."""
+
+
+def is_queue_full(code: str, reason: str) -> bool:
+    """Tell whether an error says that too many tokens or requests wait in batches already."""
+    return code == "token_limit_exceeded" or "enqueued" in reason.lower()
+
+
+def queue_limit(reason: str) -> int | None:
+    """Return how many tokens may wait, where the provider says it."""
+    said = _LIMIT.search(reason)
+    digits = re.sub(r"\D", "", said[1]) if said else ""
+    return int(digits) if digits else None
+
+
+class Batches:
+    """The batches of one run.
+
+    Parameters
+    ----------
+    provider : Provider
+        Makes the calls.
+    run : str
+        The run's id, which every batch carries.
+    """
+
+    def __init__(self, provider: Provider, run: str) -> None:
+        self.provider, self.run = provider, run
+
+    def upload(self, path: Path, name: str) -> str:
+        """Return the provider's name for a file. One that is sent twice costs nothing."""
+
+        def send(api: OpenAI) -> str:
+            with open(path, "rb") as stream:
+                return api.files.create(file=(name, stream), purpose="batch").id
+
+        return self.provider.again(send)
+
+    def remove(self, file: str) -> None:
+        """Remove a file, as far as that goes."""
+        try:
+            self.provider.once(lambda api: api.files.delete(file))
+        except (RefusedError, OutageError):
+            return  # the provider removes it in time
+
+    def create(self, file: str, digest: str, options: str) -> str | None:
+        """Make a batch of a file that was sent, and return its id; None where nobody knows whether it was made.
+
+        Raises
+        ------
+        QueueFullError
+            When too much is waiting already.
+        OutageError
+            When it was not made, and may be later.
+        UnknownFileError
+            When the file is not there (yet).
+        ShelfmarkError
+            When no such batch will be made.
+        """
+        metadata = {"shelfmark": self.run, "chunk": digest, "options": options}
+        try:
+            return self.provider.once(
+                lambda api: api.batches.create(
+                    input_file_id=file, endpoint=URL, completion_window="24h", metadata=metadata
+                )
+            ).id
+        except RefusedError as error:
+            if is_queue_full(error.code, error.reason):
+                raise QueueFullError(error.reason) from None
+            if file in error.reason or "file" in error.reason.lower():
+                raise UnknownFileError(error.reason) from None
+            raise
+        except OutageError as error:
+            if is_queue_full(error.code, str(error)):
+                raise QueueFullError(str(error)) from None
+            if error.status == 429:
+                raise
+            return None
+
+    def look(self, file: str, digest: str, known: set[str]) -> str | None:
+        """Look for a batch that may have been made of a file, several times; None where there is none."""
+        wait = LOOK_SECONDS
+        for looks in range(LOOKS):
+            for batch in self.every():
+                mine = (batch.metadata or {}).get("shelfmark") == self.run
+                if batch.id not in known and (
+                    batch.input_file_id == file or (mine and (batch.metadata or {}).get("chunk") == digest)
+                ):
+                    return batch.id
+            if looks + 1 < LOOKS:
+                self.provider.sleep(wait)
+                wait *= 2
+        return None
+
+    def every(self) -> Iterator[Batch]:
+        """Yield all batches of the account, the newest first."""
+        page = self.provider.again(lambda api: api.batches.list(limit=PAGE))
+        while True:
+            yield from page.data
+            if not page.has_next_page():
+                return
+            last = page.data[-1].id
+            page = self.provider.again(lambda api, last=last: api.batches.list(limit=PAGE, after=last))  # type: ignore[misc]
+
+    def mine(self) -> Iterator[Batch]:
+        """Yield the batches that carry the run's id, the newest first."""
+        return (batch for batch in self.every() if (batch.metadata or {}).get("shelfmark") == self.run)
+
+    def retrieve(self, batch: str) -> Batch | None:
+        """Return how a batch stands; None where this account knows none of that id."""
+        try:
+            return self.provider.again(lambda api: api.batches.retrieve(batch))
+        except RefusedError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def cancel(self, batch: str) -> None:
+        """Stop a batch; what is done of it stays, and is paid. One that has ended already is left as it is."""
+        try:
+            self.provider.again(lambda api: api.batches.cancel(batch))
+        except RefusedError as error:
+            if error.status == 404:
+                raise ShelfmarkError(
+                    f"{batch}: unknown to the account of the key in OPENAI_API_KEY; take the key of the account that "
+                    "began it"
+                ) from None
+
+    def download(self, file: str, path: Path) -> bool:
+        """Write a file here, whole or not at all; False where the provider does not know it, after some waiting."""
+
+        def take(api: OpenAI) -> None:
+            with (
+                api.files.with_streaming_response.content(file) as response,
+                atomic_write(path, binary=True) as out,
+            ):
+                for block in response.iter_bytes(1 << 20):
+                    out.write(block)
+
+        wait = LOOK_SECONDS / 4
+        for tries in range(LATE):
+            try:
+                self.provider.again(take)
+                return True
+            except RefusedError as error:
+                if error.status != 404:
+                    raise
+            if tries + 1 < LATE:
+                self.provider.sleep(min(wait, 30.0))
+                wait *= 2
+        return False
