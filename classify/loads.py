@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from catalog.messages import LabelPath, Request
 from catalog.schema import SEPARATOR
 from classify.costs import Load
-from classify.engines.base import Constrain
-from classify.engines.constraints import json_schema, messages
+from classify.engines.base import Constrain, ModelOptions
+from classify.engines.chat import body
 from classify.engines.forms import AnswerForm
 from classify.token_counts import TokenCounts
 from rag.tokens import Messages
@@ -42,22 +43,24 @@ def load_of(
     form : AnswerForm or None
         What may be answered to requests without candidates.
     """
+    options = ModelOptions()
     rows = most_read = most_written = 0
     read = expected = 0.0
     for request in requests:
-        prompt, most_prompt = counts.prompt(_all_that_is_read(request, constrain, form))
+        content = body(request, options, constrain=constrain, logprobs=False, form=form)
+        prompt, most_prompt = counts.prompt(turns_read(content))
         most = max_tokens or request.max_tokens
         rows, read, most_read, most_written = rows + 1, read + prompt, most_read + most_prompt, most_written + most
         expected += most if written is None else min(written, most)
     return Load(rows, read, most_read, expected, most_written)
 
 
-def _all_that_is_read(request: Request, constrain: Constrain, form: AnswerForm | None) -> Messages:
-    turns = messages(request, constrain)
-    if constrain != "json":
+def turns_read(content: dict[str, Any]) -> Messages:
+    """Return all that a model reads of the body of a request: its turns, and the schema of the answer as one more."""
+    turns: Messages = content["messages"]
+    if "response_format" not in content:
         return turns
-    schema = json_schema(request) if request.candidates else form and form.json_schema()
-    return [*turns, {"role": "system", "content": json.dumps(schema, ensure_ascii=False)}] if schema else turns
+    return [*turns, {"role": "system", "content": json.dumps(content["response_format"], ensure_ascii=False)}]
 
 
 def answer_tokens(

@@ -13,10 +13,10 @@ import numpy as np
 from catalog.messages import Request, request_id
 from catalog.products import Products, stream_products
 from catalog.schema import SEPARATOR, Schema
-from classify.batch_files import BatchFiles
 from classify.costs import Budget, Load, Price, Prices
 from classify.engines.base import ModelOptions
-from classify.exchange import MOST_BYTES, MOST_ROWS
+from classify.engines.batch_files import MOST_BYTES, MOST_ROWS
+from classify.file_counts import BatchFiles
 from classify.loads import answer_tokens, load_of
 from classify.provider.figures import TuningFigures
 from classify.token_counts import TokenCounts
@@ -197,6 +197,7 @@ def plan_products(
     prices: Prices,
     counts: TokenCounts,
     *,
+    calibrate: int = 0,
     seed: int,
 ) -> Asked:
     """Count what it takes to predict products, asked about as in the fine-tune.
@@ -213,36 +214,41 @@ def plan_products(
         Who answers.
     max_tokens : int or None
         The most tokens of an answer; None for those of the longest label path.
-    prices, counts, seed
-        What it costs; what counts; which rows of `train` stand for others.
+    prices, counts
+        What it costs; what counts.
+    calibrate : int
+        So many of the held-out rows are asked about, too.
+    seed : int
+        Decides which rows of `train` are held out, and which stand for others.
 
     Raises
     ------
     ShelfmarkError
         When the file of products is wrong.
     """
-    answers = Counter(train.require_labels())
-    written, longest = answer_tokens(answers, counts, lambda path: SEPARATOR.join(path) + figures.stop)
+    written, longest = answer_tokens(Counter(train.require_labels()), counts)
     most = max_tokens or longest
-    if isinstance(test, Path):
-        blocks: Iterable[Products] = stream_products(test, schema)
-    else:
-        some = np.random.default_rng(seed).permutation(len(train))[: min(test, MEASURED)]
-        blocks = [train.take(np.sort(some))]
-
-    def requests() -> Iterator[Request]:
-        for block in blocks:
-            for row, turns in zip(block.ids, piped_prompts(block, schema, figures.selection), strict=True):
-                yield Request(request_id(row, turns), turns, max_tokens=most)
-
     files = BatchFiles(ModelOptions(llm=model, constrain="off"))
-    load = load_of(files.watch(requests()), counts, written)
-    count = files.count
-    if isinstance(test, int):
-        times = test / load.rows
-        count = max(math.ceil(test / MOST_ROWS), math.ceil(files.bytes * times / MOST_BYTES))
-        load = Load(test, *(tokens * times for tokens in (load.read, load.most_read, load.written, load.most_written)))
-    return asked(model, load, count, prices)
+
+    def load(blocks: Iterable[Products]) -> Load:
+        return load_of(files.watch(_requests(blocks, schema, figures, most)), counts, written)
+
+    _, held = hold_out(len(train), figures.validation, seed=seed)
+    extra = load([train.take(held[:calibrate])])
+    if isinstance(test, Path):
+        return asked(model, load(stream_products(test, schema)) + extra, files.count, prices)
+    some = np.random.default_rng(seed).permutation(len(train))[: min(test, MEASURED)]
+    few = load([train.take(np.sort(some))])
+    times = test / few.rows
+    many = Load(test, *(tokens * times for tokens in (few.read, few.most_read, few.written, few.most_written)))
+    by_bytes = files.bytes / (few.rows + extra.rows) * (test + extra.rows) / MOST_BYTES
+    return asked(model, many + extra, math.ceil(max(by_bytes, (test + extra.rows) / MOST_ROWS)), prices)
+
+
+def _requests(blocks: Iterable[Products], schema: Schema, figures: TuningFigures, most: int) -> Iterator[Request]:
+    for block in blocks:
+        for row, turns in zip(block.ids, piped_prompts(block, schema, figures.selection), strict=True):
+            yield Request(request_id(row, turns), turns, max_tokens=most)
 
 
 def asked(model: str, load: Load, files: int, prices: Prices) -> Asked:

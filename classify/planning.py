@@ -119,12 +119,12 @@ def _plan_openai(question: Question) -> Planned:
     from classify.costs import load_prices
     from classify.openai_plan import ProviderPlan, base_of, plan_products, plan_training
     from classify.openai_plan_table import provider_tables, provider_value
-    from classify.provider.figures import TuningFigures
+    from classify.strategies.openai import OpenaiOptions
     from classify.token_counts import token_counts
 
     asking = {name: question.options.get(name) for name in ASKING}
     figures = check_options(
-        TuningFigures, "openai", {name: value for name, value in question.options.items() if name not in ASKING}
+        OpenaiOptions, "openai", {name: value for name, value in question.options.items() if name not in ASKING}
     )
     llm, prices, test, seed = asking["llm"], load_prices(asking["prices"]), _test(question), question.seed
     if llm:
@@ -133,11 +133,15 @@ def _plan_openai(question: Question) -> Planned:
     model = llm or (base if base.startswith("ft:") else f"ft:{base}")
     counts, train = token_counts(base), _train(question)
     how = question.schema, figures
+    # Of a model that is there nobody knows which rows it did not learn from.
+    calibrate = 0 if llm else figures.calibrate
     training = None if llm else plan_training(train, *how, prices, counts, seed=seed)
     asked = (
         None
         if test is None
-        else plan_products(train, test, *how, model, asking["max_tokens"], prices, counts, seed=seed)
+        else plan_products(
+            train, test, *how, model, asking["max_tokens"], prices, counts, calibrate=calibrate, seed=seed
+        )
     )
     made = ProviderPlan(counts, base, training, asked)
     value = {"strategy": "openai", **provider_value(made)}
@@ -208,7 +212,7 @@ def _test(question: Question) -> Path | int | None:
 ASKING = ("llm", "max_tokens", "prices", "max_cost")
 """Options of what a provider is asked."""
 
-TUNING = ("base", "sample", "epochs", "validation", "max_training_tokens")
+TUNING = ("base", "sample", "epochs", "validation", "calibrate", "max_training_tokens")
 """Options that only a fine-tune has."""
 
 LEARNING = ("base", "sample", "epochs", "validation", "clean_text", "ignore_price")
@@ -219,5 +223,5 @@ PLANNERS: dict[str, Planner] = {
         _plan_lora,
         (*LEARNING, "recipe", "cards", "whole_set", "grouped", "batch_size", "gradient_accumulation", "max_seq_length"),
     ),
-    "openai": Planner(_plan_openai, (*LEARNING, "max_training_tokens", "stop", *ASKING)),
+    "openai": Planner(_plan_openai, (*LEARNING, "max_training_tokens", "stop", "calibrate", *ASKING)),
 }

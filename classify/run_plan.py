@@ -10,11 +10,11 @@ from catalog.errors import ShelfmarkError
 from catalog.messages import LabelPath, Request
 from catalog.schema import SEPARATOR
 from classify.asking import unanswered
-from classify.batch_files import BatchFiles
 from classify.costs import Prices
 from classify.engines.base import Constrain, ModelOptions
 from classify.engines.constraints import JSON_KEY
 from classify.engines.forms import AnswerForm
+from classify.file_counts import BatchFiles
 from classify.loads import answer_tokens, load_of
 from classify.openai_plan import Asked, asked, base_of
 from classify.questions import asked_options

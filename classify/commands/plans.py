@@ -41,6 +41,9 @@ def plan(
     max_training_tokens: Annotated[
         int | None, typer.Option(help="Tokens of the training file at most (openai, default 2,000,000).")
     ] = None,
+    calibrate: Annotated[
+        int | None, typer.Option(help="Held-out rows that are asked about, too (openai, default 200).")
+    ] = None,
     stop: Annotated[str | None, typer.Option(help="What answers end with (openai, default nothing).")] = None,
     llm: Annotated[
         str | None, typer.Option(help="A provider's model that is there: prediction alone (openai, or with --run).")
@@ -78,6 +81,7 @@ def plan(
         gradient_accumulation=gradient_accumulation,
         max_seq_length=max_seq_length,
         max_training_tokens=max_training_tokens,
+        calibrate=calibrate,
         stop=stop,
         llm=llm,
         max_tokens=max_tokens,
