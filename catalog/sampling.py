@@ -48,17 +48,46 @@ def stratified_sample(labels: Sequence[LabelPath], size: int, *, seed: int = 0) 
     ShelfmarkError
         When `size` is below the number of classes or above the number of rows.
     """
-    codes, counts = _classes(labels)
-    if size > len(labels):
-        raise ShelfmarkError(f"a sample of {size} rows: there are only {len(labels)}; ask for fewer")
-    if size < len(counts):
-        raise ShelfmarkError(
-            f"a sample of {size} rows cannot hold a row of each of the {len(counts)} label paths; "
-            f"ask for at least {len(counts)}"
-        )
-    wanted = _allocation(counts, size)
-    order, place = _shuffled_by_class(codes, counts, seed)
-    return np.sort(order[place < wanted[codes[order]]])
+    return Strata(labels, seed=seed).sample(size)
+
+
+class Strata:
+    """Rows by class, shuffled within: several stratified samples at the cost of one.
+
+    Parameters
+    ----------
+    labels, seed
+        As in `stratified_sample`.
+
+    Attributes
+    ----------
+    classes : int
+        How many there are: the least size of a sample.
+    """
+
+    def __init__(self, labels: Sequence[LabelPath], *, seed: int = 0) -> None:
+        codes, self._counts = _classes(labels)
+        self.classes = len(self._counts)
+        self._order, self._place = _shuffled_by_class(codes, self._counts, seed)
+        self._codes = codes[self._order]
+
+    def sample(self, size: int) -> Rows:
+        """Return what `stratified_sample` does.
+
+        Raises
+        ------
+        ShelfmarkError
+            As `stratified_sample`.
+        """
+        if size > len(self._order):
+            raise ShelfmarkError(f"a sample of {size} rows: there are only {len(self._order)}; ask for fewer")
+        if size < self.classes:
+            raise ShelfmarkError(
+                f"a sample of {size} rows cannot hold a row of each of the {self.classes} label paths; "
+                f"ask for at least {self.classes}"
+            )
+        wanted = _allocation(self._counts, size)
+        return np.sort(self._order[self._place < wanted[self._codes]])
 
 
 def split(labels: Sequence[LabelPath], held_out: float | int, seed: int = 0) -> tuple[Rows, Rows]:

@@ -8,7 +8,15 @@ from typing import Any
 import typer
 
 from catalog.errors import ShelfmarkError
-from classify.commands import jobs, machines, models, plans, results  # noqa: F401 -- they register their commands
+from classify.commands import (  # noqa: F401 -- they register their commands
+    fits,
+    jobs,
+    machines,
+    models,
+    plans,
+    results,
+    tuning,
+)
 from classify.commands.app import app
 
 

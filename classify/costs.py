@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from catalog.errors import ShelfmarkError, first_line
 
@@ -40,7 +40,7 @@ class Price(BaseModel):
     output: float = Field(ge=0, allow_inf_nan=False)
     training: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     batch: float = Field(default=0.5, ge=0, le=1)
-    enqueued: list[int] = Field(default=[])
+    enqueued: list[PositiveInt] = Field(default=[])
     as_of: str = ""
     source: str = ""
 
@@ -193,8 +193,9 @@ class Budget:
         """
         if self.affords(dollars):
             return
-        gone = f"${self.spent:,.4f} spent, " if self.spent else ""
-        gone += f"${self.in_flight:,.4f} at most in flight, " if self.in_flight else ""
+        parts = [f"${self.spent:,.4f} spent"] if self.spent else []
+        parts += [f"${self.in_flight:,.4f} at most in flight"] if self.in_flight else []
+        gone = f"{', '.join(parts)}, and " if parts else ""
         raise ShelfmarkError(
-            f"--max-cost {self.cap:g}: {gone}and {what} could cost ${dollars:,.4f}; raise --max-cost, or ask for less"
+            f"--max-cost {self.cap:g}: {gone}{what} could cost ${dollars:,.4f}; raise --max-cost, or ask for less"
         )

@@ -41,6 +41,10 @@ class Job:
         What the user chose of the engine's options.
     gpu_price : float or None
         Dollars an hour of the machine that answers.
+    max_cost : float or None
+        Dollars that a provider may be paid at most.
+    prices : str
+        A file of prices in place of those that are known; empty for these alone.
     """
 
     strategy: str
@@ -54,6 +58,8 @@ class Job:
     limit: int | None = None
     engine_options: dict[str, Any] = field(default_factory=dict)
     gpu_price: float | None = None
+    max_cost: float | None = None
+    prices: str = ""
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two jobs the same: the options, and the content of what is read.

@@ -128,6 +128,7 @@ class Model:
                     "schema": self.schema.to_dict(),
                     "options": self.strategy.options.model_dump(),
                     "seed": self.seed,
+                    **({"provenance": self.strategy.provenance} if hasattr(self.strategy, "provenance") else {}),
                     "files": files,
                 },
             )
@@ -170,7 +171,7 @@ def fit(
     train : DataFrame, str, Path or Products, or a list of these
         Products with labels: a frame with inputs and levels, or a file or folder as the command's ``--train``.
     strategy : str
-        Its name: ``rag``, ``tree`` or ``lora``.
+        Its name: ``rag``, ``tree``, ``lora`` or ``openai``.
     schema : str or Schema
         A preset's name, a TOML file or a schema.
     seed : int
@@ -178,8 +179,8 @@ def fit(
     progress : Progress
         Opens a progress bar.
     work : str or Path, optional
-        A folder in which a fit of hours (``lora``) keeps its checkpoints: given the same one again, a fit that was
-        killed goes on. By default a new temporary one.
+        A folder in which a fit of hours (``lora``, ``openai``) keeps what it needs to go on: given the same one again,
+        a fit that was killed goes on, and nothing is paid twice. By default a new temporary one.
     **options
         The strategy's options, by the names of the command's flags: ``top_k=5``.
 

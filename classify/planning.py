@@ -12,6 +12,7 @@ from rich.table import Table
 from catalog.errors import ShelfmarkError, nearest
 from catalog.products import Products, join_products, read_products
 from catalog.schema import Schema
+from classify.strategies.base import check_known, check_options
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,22 @@ class Planned:
     problem: ShelfmarkError | None = None
 
 
+@dataclass(frozen=True)
+class Planner:
+    """Plans one strategy.
+
+    Attributes
+    ----------
+    plan : callable
+        Answers a question.
+    options : tuple of str
+        What may be asked for with it.
+    """
+
+    plan: Callable[[Question], Planned]
+    options: tuple[str, ...]
+
+
 def plan(strategy: str, question: Question) -> Planned:
     """Return what a strategy would take.
 
@@ -74,7 +91,9 @@ def plan(strategy: str, question: Question) -> Planned:
             f"--strategy {strategy}: cannot be planned{nearest(strategy, PLANNERS)}; "
             f"what can be planned: {', '.join(PLANNERS)}"
         )
-    return PLANNERS[strategy](question)
+    planner = PLANNERS[strategy]
+    check_known(f"plan --strategy {strategy}", question.options, planner.options)
+    return planner.plan(question)
 
 
 def _plan_lora(question: Question) -> Planned:
@@ -89,26 +108,120 @@ def _plan_lora(question: Question) -> Planned:
     cards = load_cards(changes.pop("cards", None))
     recipe = load_recipe(changes.pop("recipe", "lora-llama3-8b"), **changes)
     shape, counted = load_architecture(recipe.base), counter(recipe.base)
-    workload = measure(_train(question), _test(question), question.schema, recipe, counted, seed=question.seed)
+    test = _test(question)
+    products = read_products(test, question.schema) if isinstance(test, Path) else test
+    workload = measure(_train(question), products, question.schema, recipe, counted, seed=question.seed)
     made = make_plan(recipe, workload, shape, cards)
-    problem = None
+    return Planned(lora_value(made), lora_tables(made), _problem(workload.check))
+
+
+def _plan_openai(question: Question) -> Planned:
+    from classify.costs import load_prices
+    from classify.openai_plan import ProviderPlan, base_of, plan_products, plan_training
+    from classify.openai_plan_table import provider_tables, provider_value
+    from classify.strategies.openai import OpenaiOptions
+    from classify.token_counts import token_counts
+
+    asking = {name: question.options.get(name) for name in ASKING}
+    figures = check_options(
+        OpenaiOptions, "openai", {name: value for name, value in question.options.items() if name not in ASKING}
+    )
+    llm, prices, test, seed = asking["llm"], load_prices(asking["prices"]), _test(question), question.seed
+    if llm:
+        _check_llm(llm, question)
+    base = base_of(llm) if llm else figures.base
+    model = llm or (base if base.startswith("ft:") else f"ft:{base}")
+    counts, train = token_counts(base), _train(question)
+    how = question.schema, figures
+    # Of a model that is there nobody knows which rows it did not learn from.
+    calibrate = 0 if llm else figures.calibrate
+    training = None if llm else plan_training(train, *how, prices, counts, seed=seed)
+    asked = (
+        None
+        if test is None
+        else plan_products(
+            train, test, *how, model, asking["max_tokens"], prices, counts, calibrate=calibrate, seed=seed
+        )
+    )
+    made = ProviderPlan(counts, base, training, asked)
+    value = {"strategy": "openai", **provider_value(made)}
+    return Planned(value, provider_tables(made), _problem(lambda: made.check(asking["max_cost"])))
+
+
+def _check_llm(llm: str, question: Question) -> None:
+    """Refuse to plan the fine-tune of a model that is there, or nothing at all."""
+    tuning = [name for name in TUNING if name in question.options]
+    if tuning:
+        raise ShelfmarkError(f"--llm {llm}: nothing is trained; leave --{tuning[0].replace('_', '-')} out")
+    if question.test is None and question.test_rows is None:
+        raise ShelfmarkError(f"--llm {llm}: nothing is trained; say with --test or --test-rows what it is to predict")
+
+
+def plan_run(folder: Path, options: dict[str, Any]) -> Planned:
+    """Return what the requests of a run would take at a provider that have no answer yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    options : dict
+        Those of `ASKING` that were given.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it is no run, its requests are not written or all answered, no model is known, or an option is wrong.
+    """
+    from classify.costs import load_prices
+    from classify.openai_plan import ProviderPlan, base_of
+    from classify.openai_plan_table import provider_tables, provider_value
+    from classify.run_plan import plan_requests
+    from classify.rundir import RunDirectory
+    from classify.token_counts import token_counts
+
+    check_known("plan --run", options, ASKING)
+    run, prices = RunDirectory.open(folder), load_prices(options.get("prices"))
+    asked = plan_requests(run, options.get("llm", ""), options.get("max_tokens"), prices)
+    base = base_of(asked.model)
+    made = ProviderPlan(token_counts(base), base, None, asked)
+    value = {"run": str(folder), "strategy": run.manifest["strategy"], **provider_value(made)}
+    return Planned(value, provider_tables(made), _problem(lambda: made.check(options.get("max_cost"))))
+
+
+def _problem(check: Callable[[], None]) -> ShelfmarkError | None:
+    """Return what a check finds, to be said after the tables."""
     try:
-        workload.check()
+        check()
     except ShelfmarkError as error:
-        problem = error
-    return Planned(lora_value(made), lora_tables(made), problem)
+        return error
+    return None
 
 
 def _train(question: Question) -> Products:
     return join_products([read_products(path, question.schema, labels=True) for path in question.train])
 
 
-def _test(question: Question) -> Products | int | None:
+def _test(question: Question) -> Path | int | None:
     if question.test is None:
         return question.test_rows
     if question.test_rows is not None:
         raise ShelfmarkError("give one of --test and --test-rows")
-    return read_products(question.test, question.schema)
+    return question.test
 
 
-PLANNERS: dict[str, Callable[[Question], Planned]] = {"lora": _plan_lora}
+ASKING = ("llm", "max_tokens", "prices", "max_cost")
+"""Options of what a provider is asked."""
+
+TUNING = ("base", "sample", "epochs", "validation", "calibrate", "max_training_tokens")
+"""Options that only a fine-tune has."""
+
+LEARNING = ("base", "sample", "epochs", "validation", "clean_text", "ignore_price")
+"""Options of any fine-tune."""
+
+PLANNERS: dict[str, Planner] = {
+    "lora": Planner(
+        _plan_lora,
+        (*LEARNING, "recipe", "cards", "whole_set", "grouped", "batch_size", "gradient_accumulation", "max_seq_length"),
+    ),
+    "openai": Planner(_plan_openai, (*LEARNING, "max_training_tokens", "stop", "calibrate", *ASKING)),
+}

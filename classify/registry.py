@@ -17,18 +17,17 @@ STRATEGIES = {
     "rag": "classify.strategies.rag:RagStrategy",
     "tree": "classify.strategies.tree:TreeStrategy",
     "lora": "classify.strategies.lora:LoraStrategy",
+    "openai": "classify.strategies.openai:OpenaiStrategy",
 }
 ENGINES = {
     "neighbours": "classify.engines.neighbours:NeighboursEngine",
     "vllm": "classify.engines.vllm:VllmEngine",
     "server": "classify.engines.server:ServerEngine",
-    "transformers": "classify.engines.transformers:TransformersEngine",
     "batch": "classify.engines.batch:BatchEngine",
+    "transformers": "classify.engines.transformers:TransformersEngine",
 }
-IN_PROCESS = ("vllm", "transformers")
-"""Engines that load a model themselves."""
-DEFAULT_ENGINES = {"rag": "neighbours"}
-"""Of strategies that ask; one that brings its own LLM is asked in this process by what is best here."""
+DEFAULT_ENGINES = {"rag": "neighbours", "openai": "batch"}
+"""Of strategies that ask; another one that brings its own LLM is asked in this process by what is best here."""
 
 
 def find(kind: str, registry: dict[str, str], name: str) -> Any:
@@ -81,7 +80,8 @@ def engine_options(name: str, given: dict[str, Any], strategy: str = "") -> Any:
         When there is no such engine, it has no such option, or a value is wrong.
     """
     options_class = find("engine", ENGINES, name).options_class
-    defaults = getattr(find("strategy", STRATEGIES, strategy), "engine_defaults", {}) if strategy else {}
+    usual = getattr(find("strategy", STRATEGIES, strategy), "engine_defaults", None) if strategy else None
+    defaults = usual() if usual is not None else {}
     known = {key: value for key, value in defaults.items() if key in options_class.model_fields}
     return check_options(options_class, name, {**known, **given})
 
@@ -139,7 +139,7 @@ def own_llm(strategy: str, engine: str, given: dict[str, Any], folder: Path | No
         When an LLM is needed and the model is not here.
     """
     chosen = find("strategy", STRATEGIES, strategy)
-    if engine not in IN_PROCESS or given.get("llm") != "" or not hasattr(chosen, "own_llm"):
+    if given.get("llm") != "" or engine not in getattr(chosen, "llm_engines", ()):
         return given
     if folder is None or not (folder / "model.json").is_file():
         where = "the fitted model" if folder is None else str(folder)

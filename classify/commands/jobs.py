@@ -1,8 +1,7 @@
-"""Commands that begin a job: classify and fit."""
+"""The command that begins a run."""
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands import options as o
-from classify.commands.app import app, execute, show
+from classify.commands.app import app, execute
 
 
 @app.callback(invoke_without_command=True)
@@ -20,7 +19,10 @@ def classify(
     strategy: o.StrategyOption = None,
     preset: o.PresetOption = None,
     train: o.TrainOption = None,
-    model: Annotated[Path | None, typer.Option(help="A model that classify fit wrote, in place of --train.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A model that classify fit wrote, in place of --train; or a provider's, beside it (openai)."),
+    ] = None,
     test: Annotated[Path | None, typer.Option(help="The products to classify; labels are not needed.")] = None,
     run: Annotated[Path | None, typer.Option(help="The run directory (default runs/STRATEGY-TIME).")] = None,
     until: o.UntilOption = "report",
@@ -53,6 +55,8 @@ def classify(
     serve: o.ServeOption = None,
     accelerate_config: o.AccelerateOption = None,
     report_to: o.ReportToOption = None,
+    max_training_tokens: o.TrainingTokensOption = None,
+    stop: o.StopOption = None,
     engine: o.EngineOption = None,
     llm: o.LlmOption = None,
     constrain: o.ConstrainOption = None,
@@ -71,6 +75,8 @@ def classify(
     dtype: o.DtypeOption = None,
     device: o.DeviceOption = None,
     gpu_price: o.PriceOption = None,
+    max_cost: o.CostOption = None,
+    prices: o.PricesOption = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Classify products: classify --strategy rag --train TRAIN --test TEST."""
@@ -84,6 +90,14 @@ def classify(
     if not train and model is None and test is None:
         typer.echo(FIRST_STEPS)
         return
+    tuned = ""
+    if model is not None and not model.is_dir() and _is_openai(strategy, preset):
+        if not train:
+            raise ShelfmarkError(
+                f"--model {model}: no folder, so it is a model of the provider's: give --train TRAIN as well, for the "
+                "valid label paths"
+            )
+        tuned, model = str(model), None
     if train and model is not None and llm is None and engine not in (None, "neighbours"):
         llm, model = str(model), None  # with --train it can only be the LLM
     if bool(train) == (model is not None) or test is None:
@@ -125,6 +139,8 @@ def classify(
         serve=serve,
         accelerate_config=accelerate_config,
         report_to=report_to,
+        max_training_tokens=max_training_tokens,
+        tuned=tuned or None,
     )
     asked = o.given(
         llm=llm,
@@ -159,128 +175,34 @@ def classify(
     else:
         strategy, columns = strategy or "rag", load_schema(schema)
     chosen = find("strategy", STRATEGIES, strategy)
+    if stop is not None:  # what a model learned to end with; else what an engine is told
+        (given if "stop" in chosen.options_class.model_fields else asked)["stop"] = stop
+    if base_url is not None and "base_url" in chosen.options_class.model_fields and model is None:
+        given["base_url"] = base_url  # a model that is made for this run is made where it answers
     options = check_options(chosen.options_class, strategy, given).model_dump()
-    job = Job(strategy, engine or "", columns, options, seed, test, tuple(train or ()), model, limit, asked, gpu_price)
+    job = Job(
+        strategy,
+        engine or "",
+        columns,
+        options,
+        seed,
+        test,
+        tuple(train or ()),
+        model,
+        limit,
+        asked,
+        gpu_price,
+        max_cost=max_cost,
+        prices=str(prices or ""),
+    )
     folder = run or Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     execute(folder, lambda: Run.start(folder, job, progress=bar), until=until)
 
 
-@app.command()
-def fit(
-    train: Annotated[list[Path], typer.Option(help="Labelled products; may be given more than once.")],
-    out: Annotated[Path, typer.Option(help="The folder to write the model to.")],
-    strategy: o.StrategyOption = None,
-    preset: o.PresetOption = None,
-    schema: o.SchemaOption = "indoml",
-    seed: o.SeedOption = 0,
-    policy: o.PolicyOption = None,
-    top_n: o.TopNOption = None,
-    abstain_below: o.AbstainOption = None,
-    encoder: o.EncoderOption = None,
-    top_k: o.TopKOption = None,
-    filter: o.FilterOption = None,
-    price_band: o.BandOption = None,
-    ignore_price: o.IgnorePriceOption = None,
-    clean_text: o.CleanOption = None,
-    candidates_from: o.SourcesOption = None,
-    llm_below: o.BelowOption = None,
-    recipe: o.RecipeOption = None,
-    base: o.BaseOption = None,
-    backend: o.BackendOption = None,
-    sample: o.SampleOption = None,
-    whole_set: o.WholeSetOption = None,
-    grouped: o.GroupedOption = None,
-    validation: o.ValidationOption = None,
-    max_seq_length: o.SequenceOption = None,
-    load_in_4bit: o.FourBitOption = None,
-    rank: o.RankOption = None,
-    alpha: o.AlphaOption = None,
-    epochs: o.EpochsOption = None,
-    batch_size: o.TrainBatchOption = None,
-    gradient_accumulation: o.AccumulationOption = None,
-    learning_rate: o.LearningRateOption = None,
-    evaluate_every: o.EvaluateOption = None,
-    patience: o.PatienceOption = None,
-    serve: o.ServeOption = None,
-    accelerate_config: o.AccelerateOption = None,
-    report_to: o.ReportToOption = None,
-    push_to_hub: o.PushOption = None,
-) -> None:
-    """Fit a strategy on labelled products and save the model; for lora this is the fine-tune."""
-    from classify.model import check_place, work_folder
-    from classify.model import fit as fit_model
+def _is_openai(strategy: str | None, preset: str | None) -> bool:
     from classify.presets import load_preset
-    from classify.progress import bar
-    from classify.tables import training_table
 
-    check_place(out)
-    if push_to_hub is not None:
-        from finetune.hub import check_token
-
-        check_token()
-    options = o.given(
-        policy=policy,
-        top_n=top_n,
-        abstain_below=abstain_below,
-        encoder=encoder,
-        top_k=top_k,
-        filter=filter,
-        price_band=price_band,
-        ignore_price=ignore_price,
-        clean_text=clean_text,
-        candidates_from=candidates_from,
-        llm_below=llm_below,
-        recipe=recipe,
-        base=base,
-        backend=backend,
-        sample=sample,
-        whole_set=whole_set,
-        grouped=grouped,
-        validation=validation,
-        max_seq_length=max_seq_length,
-        load_in_4bit=load_in_4bit,
-        rank=rank,
-        alpha=alpha,
-        epochs=epochs,
-        batch_size=batch_size,
-        gradient_accumulation=gradient_accumulation,
-        learning_rate=learning_rate,
-        evaluate_every=evaluate_every,
-        patience=patience,
-        serve=serve,
-        accelerate_config=accelerate_config,
-        report_to=report_to,
-    )
-    if preset is not None:
-        named = load_preset(preset)
-        if strategy not in (None, named.strategy):
-            raise ShelfmarkError(f"--preset {preset}: its strategy is {named.strategy}, not {strategy}")
-        strategy, options = named.strategy, {**named.options, **options}
-    work = work_folder(out)
-    name = strategy or "rag"
-    try:
-        model = fit_model(train, strategy=name, schema=schema, seed=seed, progress=bar, work=work, **options)
-    except KeyboardInterrupt:
-        if work.exists():
-            typer.echo(f"classify: stopped; the same command goes on from the last checkpoint in {work}", err=True)
-        raise
-    model.save(out)
-    shutil.rmtree(work, ignore_errors=True)
-    if model.strategy.name == "lora":
-        from finetune.card import write_card
-        from finetune.curves import write_report
-
-        show(training_table(model.strategy.about))
-        write_card(out)
-        typer.echo(f"{write_report(out)}: the curves")
-    paths = len(model.strategy.taxonomy)
-    typer.echo(
-        f"{out}: a {model.strategy.name} model of {paths:,} label paths; use it with classify --model {out} --test TEST"
-    )
-    if push_to_hub is not None:
-        from finetune.hub import push
-
-        typer.echo(f"{out}: now at {push(out, push_to_hub)}")
+    return (strategy or (preset and load_preset(preset).strategy)) == "openai"
 
 
 FIRST_STEPS = """\

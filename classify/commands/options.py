@@ -18,11 +18,11 @@ TrainOption = Annotated[
 ]
 SchemaOption = Annotated[str, typer.Option(help="Which columns to read: indoml, esci, relevance, or a TOML file.")]
 StrategyOption = Annotated[
-    str | None, typer.Option(help="How a product becomes a label path: rag (default), tree or lora.")
+    str | None, typer.Option(help="How a product becomes a label path: rag (default), tree, lora or openai.")
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option(help="Settings by name: rag-llama31, lora-llama3-8b, lora-small ... Other options go before it."),
+    typer.Option(help="Settings by name: rag-llama31, lora-llama3-8b, openai-4o-mini ... Other options go before it."),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
 UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
@@ -68,7 +68,8 @@ BelowOption = Annotated[
 CalibrateOption = Annotated[
     int | None,
     typer.Option(
-        help="Held-out rows to ask about, to learn how far to trust the LLM (default 500, lora 200; 0: all the way)."
+        help="Held-out rows to ask about, to learn how far to trust the LLM (default 500, lora and openai 200; "
+        "0: all the way)."
     ),
 ]
 PolicyOption = Annotated[
@@ -84,7 +85,10 @@ AbstainOption = Annotated[
 RecipeOption = Annotated[
     str | None, typer.Option(help="The recipe: lora-llama3-8b (default), lora-small, ... or a TOML file (lora).")
 ]
-BaseOption = Annotated[str | None, typer.Option(help="The model to fine-tune: a folder or a Hugging Face name (lora).")]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(help="The model to fine-tune: a folder or a Hugging Face name (lora), or a provider's name (openai)."),
+]
 BackendOption = Annotated[
     str | None,
     typer.Option(help="What trains: unsloth (on a GPU), trl, or auto (default): unsloth where it can (lora)."),
@@ -94,7 +98,7 @@ GroupedOption = Annotated[
     bool | None, typer.Option("--grouped", help="Leave out near-duplicates of a retailer first (lora).")
 ]
 ValidationOption = Annotated[
-    int | None, typer.Option(help="Rows held out, to measure item accuracy on while training (lora, default 500).")
+    int | None, typer.Option(help="Rows held out, to measure on while training (lora, openai, default 500).")
 ]
 SequenceOption = Annotated[
     int | None, typer.Option(help="Tokens of a row at most, label included (lora, default 512).")
@@ -104,7 +108,9 @@ FourBitOption = Annotated[
 ]
 RankOption = Annotated[int | None, typer.Option(help="Of the adapters (lora, default 16).")]
 AlphaOption = Annotated[int | None, typer.Option(help="Scales the adapters: alpha / rank (lora, default 16).")]
-TrainBatchOption = Annotated[int | None, typer.Option(help="Rows at once on a card (lora, default 16).")]
+TrainBatchOption = Annotated[
+    int | None, typer.Option(help="Rows at once on a card (lora, default 16), or a step (openai).")
+]
 AccumulationOption = Annotated[int | None, typer.Option(help="Batches that make a step (lora, default 4).")]
 LearningRateOption = Annotated[float | None, typer.Option(help="Of the optimizer (lora, default 2e-4).")]
 EvaluateOption = Annotated[
@@ -113,8 +119,10 @@ EvaluateOption = Annotated[
 PatienceOption = Annotated[
     int | None, typer.Option(help="Stop after so many evaluations without a better one (lora, default: never).")
 ]
-SampleOption = Annotated[int | None, typer.Option(help="Rows to learn from, stratified on the label path (lora).")]
-EpochsOption = Annotated[float | None, typer.Option(help="Passes over the rows (lora).")]
+SampleOption = Annotated[
+    int | None, typer.Option(help="Rows to learn from, stratified on the label path (lora, openai).")
+]
+EpochsOption = Annotated[float | None, typer.Option(help="Passes over the rows (lora; openai: whole ones, default 2).")]
 ServeOption = Annotated[
     str | None, typer.Option(help="What answers: merged (default), or adapter, beside its base (lora).")
 ]
@@ -129,9 +137,29 @@ PushOption = Annotated[
     str | None, typer.Option(help="Put the model on the Hugging Face hub, private, under this name (lora).")
 ]
 
+# Of a provider's fine-tunes.
+TrainingTokensOption = Annotated[
+    int | None,
+    typer.Option(help="Tokens of the training file at most; the sample is made smaller (openai, default 2,000,000)."),
+]
+StopOption = Annotated[
+    str | None, typer.Option(help="What answers end with and are cut at, such as | (openai, server, batch).")
+]
+MultiplierOption = Annotated[
+    float | None, typer.Option(help="Of the provider's learning rate; by default its choice (openai).")
+]
+SuffixOption = Annotated[str | None, typer.Option(help="A part of the tuned model's name (openai, default shelfmark).")]
+JobOption = Annotated[
+    str | None, typer.Option(help="A fine-tuning job that was made before, ftjob-..., in place of a new one (openai).")
+]
+CostOption = Annotated[
+    float | None, typer.Option(min=0, help="Dollars that a provider may be paid at most; refused before, not stopped.")
+]
+PricesOption = Annotated[Path | None, typer.Option(help="A TOML file of prices that goes before those that are known.")]
+
 # Of engines.
 EngineOption = Annotated[
-    str | None, typer.Option(help="What answers: neighbours (default, no LLM), vllm, server or transformers.")
+    str | None, typer.Option(help="What answers: neighbours (default, no LLM), vllm, server, batch or transformers.")
 ]
 LlmOption = Annotated[
     str | None, typer.Option(help="The LLM: a folder, a Hugging Face name, or a server's name for it.")
@@ -142,7 +170,10 @@ ConstrainOption = Annotated[
     str | None, typer.Option(help="Answers are candidates: choice (default), json, or off for free text.")
 ]
 UrlOption = Annotated[
-    str | None, typer.Option(help="Of an OpenAI-compatible server: http://localhost:8000/v1 (server).")
+    str | None,
+    typer.Option(
+        help="Of an OpenAI-compatible API, by default OPENAI_BASE_URL or http://localhost:8000/v1 (server, openai)."
+    ),
 ]
 ConcurrencyOption = Annotated[int | None, typer.Option(help="Requests at once (server, default 64).")]
 TimeoutOption = Annotated[float | None, typer.Option(help="Seconds for one request (server, default 120).")]

@@ -17,6 +17,7 @@ from classify.engines.background import Background
 from classify.engines.base import ApiOptions, Constrain
 from classify.engines.connection import NO_CONNECTION, Connection, TroubleError, check_url
 from classify.engines.forms import AnswerForm
+from classify.provider.client import DEFAULT_URL, provider_key
 
 MORE_FAILURES = 20
 """So many requests, besides as many as may be in flight, fail one after the other before the server counts as gone."""
@@ -116,8 +117,11 @@ class ServerEngine:
         Raises
         ------
         ShelfmarkError
-            When there is no server, it is gone, or it knows neither the key nor the model.
+            When there is no server, it is gone, it wants a key and there is none, or it knows neither the key nor the
+            model.
         """
+        if self.options.base_url == DEFAULT_URL:
+            provider_key()  # nothing is answered there without one
         waiting = iter(requests)
         held: list[Completion] = []
         in_flight, room, last = 0, 1, ""

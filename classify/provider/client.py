@@ -31,7 +31,7 @@ class OutageError(ShelfmarkError):
     Attributes
     ----------
     status : int
-        Of HTTP; 0 where there was no answer.
+        Of HTTP; 0 where there was no answer, 429 where it was not done.
     code : str
         The provider's name for the trouble, where it has one.
     retry_after : float or None
@@ -144,7 +144,7 @@ class Provider:
         import openai
 
         try:
-            return call(self.api)
+            answer = call(self.api)
         except openai.APIStatusError as error:
             raise self._meaning(error) from None
         # No connection, a timeout, a file that ends too soon, an answer that is none.
@@ -153,6 +153,9 @@ class Provider:
                 f"{self.url}: {self.scrub(str(error))} ({type(error).__name__}); check the network and "
                 "OPENAI_BASE_URL; nothing is lost: give the same command again"
             ) from None
+        if isinstance(answer, str):  # a page for people, which the client passes on as it is
+            raise OutageError(f"{self.url}: no API answers there; check OPENAI_BASE_URL, which mostly ends in /v1")
+        return answer
 
     def scrub(self, text: str) -> str:
         """Return the text on one line, without the key, and not too long."""

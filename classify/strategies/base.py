@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, get_args
 
@@ -40,7 +41,10 @@ class Strategy(Protocol):
         """Learn from labelled products; what takes hours keeps in the folder `work` what it needs to go on there."""
 
     def save(self, folder: Path) -> None:
-        """Write what was learned into `folder`."""
+        """Write what was learned into `folder`.
+
+        One that has ``provenance``, JSON values that say where the model is, finds them in ``model.json`` as well.
+        """
 
     @classmethod
     def load(cls, folder: Path, schema: Schema, options: Any, *, seed: int) -> Self:
@@ -56,33 +60,38 @@ class ChatStrategy(Strategy, Protocol):
 
     answers_as: ClassVar[Writing | Literal[""]] = ""
     """How an answer writes a label path, where requests name no candidates; empty where they do."""
-    engine_defaults: ClassVar[dict[str, Any]] = {}
-    """Options of engines where the user says nothing, in place of the engine's own."""
+
+    @classmethod
+    def engine_defaults(cls) -> dict[str, Any]:
+        """Return options of engines where the user says nothing, in place of the engine's own; it need not be there."""
 
     def requests(self, products: Products) -> list[Request]:
         """Return one request for each product, in order."""
 
 
 class OwnLlm(ChatStrategy, Protocol):
-    """A strategy that brings its own LLM: an engine in this process loads it where no ``llm`` is named."""
+    """A strategy that brings its own LLM: where no ``llm`` is named, engines that can answer with it do."""
+
+    llm_engines: ClassVar[tuple[str, ...]]
+    """Names of those engines."""
 
     @classmethod
     def own_llm(cls, folder: Path, engine: str, options: Any) -> dict[str, Any]:
-        """Return the engine options that load the LLM of a fitted model.
+        """Return the engine options by which the LLM of a fitted model answers.
 
         Parameters
         ----------
         folder : Path
             Of the model: where `save` wrote.
         engine : str
-            The engine's name: ``vllm`` or ``transformers``.
+            The engine's name, one of `llm_engines`.
         options : Options
             Of the strategy.
 
         Returns
         -------
         dict
-            ``llm``, and for an adapter ``adapter`` and ``quantization``, as far as the engine needs them.
+            ``llm``, and what else the engine needs: for an adapter ``adapter`` and ``quantization``.
 
         Raises
         ------
@@ -110,12 +119,7 @@ def check_options(options_class: type[Chosen], owner: str, given: dict[str, Any]
         When it has no such option, or the value is wrong.
     """
     known = options_class.model_fields
-    for name in given:
-        if name not in known:
-            flag, flags = _flag(name), [_flag(other) for other in known]
-            raise ShelfmarkError(
-                f"{flag} is not an option of {owner}{nearest(flag, flags)}; it has {', '.join(flags) or 'none'}"
-            )
+    check_known(owner, given, known)
     try:
         return options_class(**given)
     except ValidationError as error:
@@ -127,6 +131,22 @@ def check_options(options_class: type[Chosen], owner: str, given: dict[str, Any]
                 f"{_flag(name)} {value}: unknown{nearest(value, values)}; there are: {', '.join(values)}"
             ) from None
         raise ShelfmarkError(f"{_flag(name)} {given[name]}: {first['msg']}") from None
+
+
+def check_known(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that `owner` does not have.
+
+    Raises
+    ------
+    ShelfmarkError
+        When one of those given is not known.
+    """
+    flags = [_flag(name) for name in known]
+    for flag in map(_flag, given):
+        if flag not in flags:
+            raise ShelfmarkError(
+                f"{flag} is not an option of {owner}{nearest(flag, flags)}; it has {', '.join(flags) or 'none'}"
+            )
 
 
 def _flag(name: str) -> str:

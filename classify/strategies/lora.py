@@ -84,7 +84,7 @@ class LoraStrategy:
     name = "lora"
     options_class = LoraOptions
     answers_as: ClassVar[Writing] = "json"
-    engine_defaults: ClassVar[dict[str, Any]] = {"llm": "", "max_tokens": None}
+    llm_engines: ClassVar[tuple[str, ...]] = ("vllm", "transformers")
 
     def __init__(
         self, folder: Path, schema: Schema, taxonomy: Taxonomy, options: LoraOptions, about: dict[str, Any]
@@ -185,6 +185,11 @@ class LoraStrategy:
                 )
         taxonomy = Taxonomy.read(folder / "taxonomy.csv", schema)
         return cls(folder, schema, taxonomy, options, read_json(folder / "training.json"))
+
+    @classmethod
+    def engine_defaults(cls) -> dict[str, Any]:
+        """Return what engines are told where the user says nothing."""
+        return {"llm": "", "max_tokens": None}
 
     @property
     def answer_tokens(self) -> int:

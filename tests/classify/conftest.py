@@ -399,7 +399,7 @@ class WriterStrategy:
 
     name, options_class = "writer", WriterOptions
     answers_as: ClassVar[str] = "json"
-    engine_defaults: ClassVar[dict] = {"llm": "", "max_tokens": 120}
+    llm_engines: ClassVar[tuple[str, ...]] = ("vllm", "transformers")
     HELD: ClassVar[int] = 100
 
     def __init__(self, held: list, taxonomy: Taxonomy, schema, options, seed: int) -> None:
@@ -418,6 +418,10 @@ class WriterStrategy:
     def load(cls, folder: Path, schema, options, *, seed):
         held = json.loads((folder / "held.json").read_text())
         return cls(held, Taxonomy.read(folder / "taxonomy.csv", schema), schema, options, seed)
+
+    @classmethod
+    def engine_defaults(cls) -> dict:
+        return {"llm": "", "max_tokens": 120}
 
     def requests(self, products) -> list[Request]:
         return [self.ask(name, text) for name, text in zip(products.ids, products.texts, strict=True)]

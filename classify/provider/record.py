@@ -1,0 +1,104 @@
+"""What was done for one fine-tune, written down in its folder so that nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import ShelfmarkError
+from classify.lines import GrowingLines
+
+FILE = "record.jsonl"
+
+
+class Record:
+    """Events, a line each: ``{"did": ...}``. That something is asked for stands there before it is.
+
+    ``begun``
+        What is wanted, and the id of this fit.
+    ``asked``, ``refused``, ``made``
+        Of ``what``: one of the files, or the job. An ``asked`` without one of the others may have been done or not.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the fine-tune.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / FILE
+        self.events = list(_whole_lines(self.file))
+
+    def add(self, did: str, **values: Any) -> None:
+        """Write an event down; it is on the disk when this returns."""
+        event = {"did": did, **values}
+        with GrowingLines(self.file) as lines:
+            lines.append([event])
+        self.events.append(event)
+
+    def begin(self, wanted: dict[str, Any], about: dict[str, Any]) -> None:
+        """Begin the record of what is wanted, or go on with one that was begun.
+
+        Parameters
+        ----------
+        wanted : dict
+            JSON values; all that makes two fine-tunes the same.
+        about : dict
+            JSON values; what there is to tell of it.
+
+        Raises
+        ------
+        ShelfmarkError
+            When another fine-tune may have been paid for in this folder.
+        """
+        if self.events and self.wanted != wanted:
+            name = min(key for key in wanted.keys() | self.wanted.keys() if wanted.get(key) != self.wanted.get(key))
+            if self.state("job") in ("asked", "made"):
+                what = f"{name.replace('_', ' ')} was {self.wanted.get(name)}, now {wanted.get(name)}"
+                raise ShelfmarkError(
+                    f"{self.file.parent}: belongs to another fine-tune ({what}); give it the same again, choose "
+                    "another --out, or delete the folder"
+                )
+            self.file.unlink()  # nothing is paid for yet
+            self.events = []
+        if not self.events:
+            self.add("begun", id=secrets.token_hex(8), wanted=wanted, about=about)
+
+    @property
+    def id(self) -> str:
+        """Of this fit: no other has it."""
+        return str(self.events[0]["id"])
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """What was wanted when the record was begun; empty where it was not."""
+        return dict(self.events[0]["wanted"]) if self.events else {}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What was told of it then."""
+        return dict(self.events[0]["about"]) if self.events else {}
+
+    def state(self, what: str) -> str:
+        """Return ``asked``, ``refused`` or ``made``, whatever happened last; empty where nothing did."""
+        return next((str(event["did"]) for event in reversed(self.events) if event.get("what") == what), "")
+
+    def made(self, what: str) -> str:
+        """Return the provider's id of what was made; empty where it is not known to be."""
+        done = (event for event in reversed(self.events) if event["did"] == "made" and event["what"] == what)
+        return str(next(done, {"id": ""})["id"])
+
+
+def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield what was written; a line that a killed process left torn is none."""
+    if not file.is_file():
+        return
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        if line.endswith("\n"):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ShelfmarkError(f"{file}: damaged ({error.msg}); the provider's own list has the job") from None
