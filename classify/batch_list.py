@@ -17,6 +17,7 @@ from classify.costs import Budget, load_prices
 from classify.engines.ledger import Chunk, Ledger, books_report, read_ledger
 from classify.provider.batches import ENDED, Batches
 from classify.provider.client import Provider
+from classify.questions import asked_options
 from classify.run import Run
 
 
@@ -68,8 +69,8 @@ class BatchList:
             raise ShelfmarkError(f"{run.folder}: has sent no batches; --engine batch does")
         self.run, self.books = run, books
         options = run.manifest["engine_options"]
-        self.model = str(options.get("llm") or "")
-        self.price = load_prices(run.manifest.get("prices") or None).of(self.model)
+        model = str(asked_options(run).get("llm") or "")
+        self.price = load_prices(run.manifest.get("prices") or None).of(model)
         self._url = str(options.get("base_url") or "")
         self.asks = bool(os.environ.get("OPENAI_API_KEY", "").strip())
 
