@@ -1,9 +1,13 @@
 """Batches and files without a fault."""
 
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
 import pytest
 from openai import APIStatusError, BadRequestError, ConflictError, NotFoundError, OpenAI
 
-from tests.openai_server import Server, running
+from tests.openai_server import KEY, Server, running
 from tests.openai_server.asking import (
     as_lines,
     client_of,
@@ -161,11 +165,40 @@ def test_files_and_batches_expire_by_the_servers_clock(server: Server, client: O
         ("rows.jsonl", {"purpose": "batch", "expires_after": {"anchor": "created_at", "seconds": 5}}, "expires_after"),
     ],
 )
-def test_a_bad_upload(server: Server, client: OpenAI, name: str, fields: dict, message: str) -> None:
+def test_a_bad_upload(server: Server, client: OpenAI, name: str, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRequestError, match=message):
         client.files.create(file=(name, b"{}"), **fields)
     assert server.state.files == {}
     assert list(server.state.folder.iterdir()) == []
+
+
+def half_sent(server: Server, body: bytes, length: int) -> bytes:
+    """Send an upload whose body may end too early; return the answer."""
+    address = urlsplit(server.url)
+    head = f"POST /v1/files HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {KEY}\r\nConnection: close\r\n"
+    head += f"Content-Type: multipart/form-data; boundary=abc\r\nContent-Length: {length}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        if len(body) < length:
+            connection.shutdown(socket.SHUT_WR)
+        return connection.recv(10_000)
+
+
+def test_an_upload_that_ends_in_the_middle(server: Server, client: OpenAI, capfd: pytest.CaptureFixture[str]) -> None:
+    body = b'--abc\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+    body += b'--abc\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{"custom'
+    assert half_sent(server, body, 1_000_000) == b""
+    assert b" 400 " in half_sent(server, b"rubbish", 7)
+    assert client.files.list().data == []
+    assert list(server.state.folder.iterdir()) == []
+    assert capfd.readouterr().err == ""
+
+
+def test_rows_done_twice_are_billed_twice(server: Server, client: OpenAI) -> None:
+    for rows in (10, 4):
+        run(client, rows)
+    assert server.state.summary()["times"] == {1: 6, 2: 4}
+    assert server.state.processed()["row-3"] == 2
 
 
 def test_accounts_do_not_see_each_other() -> None:

@@ -1,5 +1,7 @@
 """Chat completions, models and tokens."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,7 @@ def test_refusals_and_filters(server: Server, client: OpenAI) -> None:
 @pytest.mark.parametrize(
     "body", [{"stop": list("abcde")}, {"top_logprobs": 2}, {"max_tokens": 0}, {"stream": True}, {"messages": 7}]
 )
-def test_a_malformed_request(server: Server, client: OpenAI, body: dict) -> None:
+def test_a_malformed_request(server: Server, client: OpenAI, body: dict[str, Any]) -> None:
     with pytest.raises(BadRequestError):
         client.post("/chat/completions", body=request() | body, cast_to=object)
     assert server.state.ledger == []

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from typing import Any
 
 import pytest
 from openai import APIStatusError, BadRequestError, OpenAI
@@ -82,7 +83,7 @@ def test_a_model_answers_what_it_was_taught(client: OpenAI) -> None:
         ([{"messages": [{"role": "user", "content": ""}]}, *EXAMPLES], "Line 1 .*assistant"),
     ],
 )
-def test_a_bad_training_file(server: Server, client: OpenAI, examples: list, message: str) -> None:
+def test_a_bad_training_file(server: Server, client: OpenAI, examples: list[Any], message: str) -> None:
     job = tune(client, as_lines(examples))
     assert job.status == "failed"
     assert job.error is not None
