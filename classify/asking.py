@@ -127,8 +127,9 @@ def ask(
 
 
 def _asked(folder: Path, engine: Engine, keep: int | None) -> AbstractContextManager[GrowingLines | None]:
-    """Open the list of what is asked; there is none for what costs nothing to ask again."""
-    return nullcontext() if engine.deterministic else GrowingLines(folder / ASKED, keep=keep)
+    """Open the list of what is asked; there is none for what costs nothing to ask again, or is in other books."""
+    elsewhere = engine.deterministic or hasattr(engine, "keep_books")
+    return nullcontext() if elsewhere else GrowingLines(folder / ASKED, keep=keep)
 
 
 def _closable(completions: Iterator[Completion]) -> Generator[Completion]:

@@ -9,6 +9,7 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands import (  # noqa: F401 -- they register their commands
+    batches,
     fits,
     jobs,
     machines,

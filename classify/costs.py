@@ -157,6 +157,13 @@ class Budget:
     spent : float
         Dollars that are gone already.
 
+    Attributes
+    ----------
+    in_flight : float
+        Dollars that what is asked may come to, at most.
+    estimate : [float, float] or None
+        Dollars that all of it was expected to cost, and at most, before the first was asked.
+
     Raises
     ------
     ShelfmarkError
@@ -173,6 +180,7 @@ class Budget:
             )
         self.cap, self.price, self.batch, self.spent = cap, price, batch, spent
         self.in_flight = 0.0
+        self.estimate: list[float] | None = None
 
     def dollars(self, read: float, written: float) -> float:
         """Return what so many tokens cost; 0 where the price is not known."""

@@ -86,6 +86,8 @@ class Job:
             "engine": engine,
             "engine_options": answering,
             "gpu_price": self.gpu_price,
+            "max_cost": self.max_cost,
+            "prices": self.prices and str(Path(self.prices).resolve()),
             "schema": self.schema.to_dict(),
             "options": self.options,
             "seed": self.seed,

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from catalog.errors import ShelfmarkError
 from catalog.messages import Completion
 from classify.answers import AnswerReader
 from classify.asking import ANSWERS, ask, read_answers, tally, unanswered
@@ -15,6 +16,7 @@ from classify.joint import Joint
 from classify.lines import GrowingLines
 from classify.registry import STRATEGIES, find, make_engine, own_llm
 from classify.rundir import NO_LLM, RunDirectory
+from classify.spending import begin_paying
 from classify.trust import Trust
 from rag.prompts import Prompt
 from rag.tokens import token_counter
@@ -47,7 +49,11 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
         When the engine is of no use; what was answered is kept.
     """
     options = run.manifest["options"]
-    engine = make_engine(run.manifest["engine"], asked_options(run), run.answer_form())
+    engine: Any = make_engine(run.manifest["engine"], asked_options(run), run.answer_form())
+    paths = [run.folder / name for name in files]
+    if options.get("ask_by") == "level" and hasattr(engine, "keep_books"):
+        raise ShelfmarkError("--ask-by level asks each question by the answer before; a batch cannot do that")
+    budget = begin_paying(run, engine, paths, again)
     if options.get("ask_by") == "level" and engine.name != NO_LLM:
         prompt = Prompt(run.schema, options["prompt"], by_level=True)
         count, limit = token_counter(options["tokenizer"]), options["max_prompt_tokens"]
@@ -60,10 +66,12 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
         asking.update(seconds=seconds, **engine.report, **counts)
         if run.manifest["gpu_price"] is not None:
             asking["cost"] = round(run.manifest["gpu_price"] * seconds / 3600, 6)  # dollars
+        elif budget is not None and not hasattr(engine, "keep_books"):
+            told = [asking.get(name, 0) for name in ("prompt_tokens", "completion_tokens")]
+            asking["estimate"], asking["cost"] = budget.estimate, round(budget.dollars(*told), 6)
         run.record(asking=asking)
 
     run.record(deterministic=engine.deterministic)
-    paths = [run.folder / name for name in files]
     try:
         ask(run.folder, engine, paths, progress=run.progress, note=note, again=again)
     finally:

@@ -26,7 +26,7 @@ from classify.job import training_files
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.model import Model, fit, load, work_folder
 from classify.registry import STRATEGIES, check_engine, find
-from classify.rundir import IMPORTED, NO_LLM, RunDirectory, now
+from classify.rundir import IMPORTED, MONEY, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
 
 STAGES = ("requests", "completions", "predictions", "report")
@@ -47,7 +47,7 @@ class Run(RunDirectory):
         *,
         again: bool = False,
         give_up: bool = False,
-        gpu_price: float | None = None,
+        money: dict[str, Any] | None = None,
         **engine_options: Any,
     ) -> None:
         """Carry out the stages that are not done, up to `until`.
@@ -62,8 +62,8 @@ class Run(RunDirectory):
             Ask once more what has an error for an answer.
         give_up : bool
             Record an error for what has no answer: its best candidate will stand.
-        gpu_price : float, optional
-            Dollars an hour of the machine that answers.
+        money : dict, optional
+            What of `MONEY` is to be another than before.
         **engine_options
             Options of the engine to change.
 
@@ -77,12 +77,12 @@ class Run(RunDirectory):
             return  # an ensemble: made whole, or not at all
         with self.locked():
             mine = self.manifest
-            self.manifest = {**read_json(self.folder / "manifest.json"), "gpu_price": mine["gpu_price"]}
-            self.manifest["engine_options"] = mine["engine_options"]
+            kept = {name: mine.get(name) for name in ("engine_options", *MONEY)}
+            self.manifest = {**read_json(self.folder / "manifest.json"), **kept}
             if engine is not None or engine_options:
                 self._change_engine(engine or self.manifest["engine"], engine_options)
-            if gpu_price is not None:
-                self.record(gpu_price=gpu_price)
+            if money:
+                self.record(**money)
             self.mend()
             if again:
                 if self.manifest["engine"] == IMPORTED:
@@ -91,6 +91,7 @@ class Run(RunDirectory):
                     )
                 self.forget(STAGES[1:])
             if give_up:
+                self.require_no_batches()
                 questions.give_up(self)
                 self.forget(STAGES[1:])
             try:
@@ -266,6 +267,9 @@ class Run(RunDirectory):
         train = join_products([read_products(place, self.schema, labels=True) for place in places])
         name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
         how: dict[str, Any] = {"schema": self.schema, "seed": seed, "progress": self.progress, "work": work_folder(out)}
+        money = {key: self.manifest.get(key) for key in ("max_cost", "prices")}
+        known = find("strategy", STRATEGIES, name).options_class.model_fields
+        options = {**options, **{key: value for key, value in money.items() if value and key in known}}
         fit(train, strategy=name, **how, **options).save(out)
         shutil.rmtree(work_folder(out), ignore_errors=True)
         return len(train)

@@ -19,6 +19,7 @@ from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED
 from classify.engines.base import EngineOptions
 from classify.engines.forms import AnswerForm
+from classify.engines.ledger import read_ledger
 from classify.held_out import HELD_OUT
 from classify.job import Job
 from classify.lines import GrowingLines, count_lines
@@ -30,6 +31,8 @@ FORMAT = 2
 NO_LLM = "neighbours"
 IMPORTED = "import"
 """What stands for an engine where answers came in files."""
+MONEY = ("gpu_price", "max_cost", "prices")
+"""What a run may cost, and by which prices: with others it is the same job."""
 
 
 @dataclass
@@ -68,7 +71,7 @@ class RunDirectory:
             try:
                 run._require_same(wanted)
                 run.manifest["engine_options"] = wanted["engine_options"]  # those that change no answer may differ
-                run.manifest["gpu_price"] = wanted["gpu_price"]
+                run.manifest.update({name: wanted[name] for name in MONEY})
                 return run
             except ShelfmarkError:
                 if run.has_work():
@@ -156,8 +159,9 @@ class RunDirectory:
 
     def has_work(self) -> bool:
         """Tell whether anything is done that would be lost with the directory."""
-        trained = any(self.folder.glob("*.training/checkpoints/*"))
-        return bool(self.manifest["stages"]) or trained or count_lines(self.folder / ASKED) > 0
+        work = ("*.training/checkpoints/*", "*.training/record.jsonl", "batches/ledger.jsonl")
+        begun = any(any(self.folder.glob(pattern)) for pattern in work)
+        return bool(self.manifest["stages"]) or begun or count_lines(self.folder / ASKED) > 0
 
     def request_files(self) -> list[Path]:
         """Return the files of requests that an LLM is to answer.
@@ -174,6 +178,21 @@ class RunDirectory:
         held = self.folder / HELD_OUT
         return [*([held] if held.is_file() else []), self.folder / "requests.jsonl"]
 
+    def require_no_batches(self) -> None:
+        """Refuse to have requests answered otherwise that a provider is answering, and is paid for.
+
+        Raises
+        ------
+        ShelfmarkError
+            When batches are in flight, or have ended and were not taken in.
+        """
+        books = read_ledger(self.folder)
+        if books is not None and books.unsettled:
+            raise ShelfmarkError(
+                f"{self.folder}: batches of it are at the provider, and paid: classify resume {self.folder} takes them "
+                f"in; classify batches {self.folder} --cancel stops them first"
+            )
+
     def mend(self) -> None:
         """Cut off what a killed process left of a line of answers."""
         for name in (ANSWERS, ASKED):
@@ -187,11 +206,15 @@ class RunDirectory:
             raise ShelfmarkError(f"{self.folder}: the strategy {self.manifest['strategy']} asks no engine")
         if engine == IMPORTED:
             raise ShelfmarkError(f"{self.folder}: its answers came in files; say which --engine is to give the others")
+        if engine != before:
+            self.require_no_batches()
         kept = self.manifest["engine_options"] if engine == before else {}
         checked = engine_options(engine, {**kept, **given}, self.manifest["strategy"])
         options = checked.model_dump()
         changed = sorted(name for name in kept if options[name] != kept[name] and name not in checked.free)
         recorded = count_lines(self.folder / ANSWERS)
+        if changed:
+            self.require_no_batches()
         if recorded and before != IMPORTED and (engine != before or changed):
             what = (
                 f"the engine {before}"
@@ -213,7 +236,8 @@ class RunDirectory:
                 here = {name: here.get(name, getattr(usual, name)) for name in value} if here else here
                 here = {name: here[name] for name in here if name not in usual.free}
                 value = {name: value[name] for name in value if name not in usual.free}
-            if here == value or key in ("train", "model", "gpu_price"):  # those are compared by content, as inputs
+            # Files and models are compared by content, as inputs.
+            if here == value or key in ("train", "model", *MONEY):
                 continue
             if isinstance(value, dict) and isinstance(here, dict):
                 kind = key

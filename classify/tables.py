@@ -9,6 +9,7 @@ from rich.text import Text
 
 from catalog.files import read_json
 from catalog.messages import STATUSES
+from classify.cost_rows import add_costs
 from classify.run import Run
 from measure.evaluation import Evaluation
 
@@ -75,13 +76,12 @@ def _add_answers(table: Table, manifest: dict[str, Any]) -> None:
     table.add_row("tokens read and written", f"{tokens[0]:,} and {tokens[1]:,}{speed if seconds else ''}")
     if settled and asked:
         saved = settled["rows"] * sum(tokens) / asked
-        worth = f", ${asking['cost'] * settled['rows'] / asked:,.4f}" if "cost" in asking else ""
+        worth = f", ${asking['cost'] * settled['rows'] / asked:,.4f}" if asking.get("cost") else ""
         share = settled["rows"] / (settled["rows"] + asked)
         table.add_row("saved by tree", f"about {saved:,.0f} tokens ({share:.1%}){worth}")
     if asking["asked_again"]:
         table.add_row("asked again", f"{asking['asked_again']:,} that were in flight when a process ended")
-    if "cost" in asking:
-        table.add_row("cost", f"${asking['cost']:,.4f} at ${manifest['gpu_price']:g} an hour")
+    add_costs(table, manifest)
     reading, joint = manifest.get("reading"), manifest.get("joint")
     trust = manifest.get("trust")
     if trust and trust["rows"]:

@@ -49,6 +49,13 @@ def execute(folder: Path, begin: Callable[[], Run], **how: Any) -> None:
         run = begin()
         run.execute(**how)
     except KeyboardInterrupt:
+        from classify.engines.ledger import read_ledger
+
+        books = read_ledger(folder)
+        if books is not None and books.unsettled:
+            typer.echo(
+                f"classify: its batches go on at the provider; classify batches {folder} --cancel stops them", err=True
+            )
         typer.echo(f"classify: stopped; {hint()}", err=True)
         raise
     except OSError as error:  # a full disk, most likely

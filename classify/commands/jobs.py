@@ -74,6 +74,9 @@ def classify(
     gpu_memory: o.MemoryOption = None,
     dtype: o.DtypeOption = None,
     device: o.DeviceOption = None,
+    tier: o.TierOption = None,
+    max_enqueued_tokens: o.EnqueuedOption = None,
+    poll: o.PollOption = None,
     gpu_price: o.PriceOption = None,
     max_cost: o.CostOption = None,
     prices: o.PricesOption = None,
@@ -159,6 +162,9 @@ def classify(
         gpu_memory=gpu_memory,
         dtype=dtype,
         device=device,
+        tier=tier,
+        max_enqueued_tokens=max_enqueued_tokens,
+        poll=poll,
     )
     if preset is not None:
         named = load_preset(preset)

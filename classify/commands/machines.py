@@ -37,6 +37,11 @@ def resume(
     dtype: o.DtypeOption = None,
     device: o.DeviceOption = None,
     gpu_price: o.PriceOption = None,
+    max_cost: o.CostOption = None,
+    prices: o.PricesOption = None,
+    tier: o.TierOption = None,
+    max_enqueued_tokens: o.EnqueuedOption = None,
+    poll: o.PollOption = None,
 ) -> None:
     """Carry on where a run stopped, here or on another machine."""
     from classify.progress import bar
@@ -59,6 +64,9 @@ def resume(
         gpu_memory=gpu_memory,
         dtype=dtype,
         device=device,
+        tier=tier,
+        max_enqueued_tokens=max_enqueued_tokens,
+        poll=poll,
     )
 
     execute(
@@ -68,7 +76,7 @@ def resume(
         engine=engine,
         again=retry_failed,
         give_up=give_up,
-        gpu_price=gpu_price,
+        money=o.given(gpu_price=gpu_price, max_cost=max_cost, prices=prices and str(prices.resolve())),
         **asked,
     )
 

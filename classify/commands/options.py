@@ -186,6 +186,14 @@ QuantizationOption = Annotated[
 AdapterOption = Annotated[
     str | None, typer.Option(help="A folder with a LoRA adapter of the model that --llm names (vllm, transformers).")
 ]
+TierOption = Annotated[
+    int | None,
+    typer.Option(help="The account's usage tier: how much may wait at once (batch; by default found out)."),
+]
+EnqueuedOption = Annotated[int | None, typer.Option(help="Tokens that may wait at once, in place of a tier's (batch).")]
+PollOption = Annotated[
+    float | None, typer.Option(help="Seconds between two looks at batches, at most (batch, default 60).")
+]
 LengthOption = Annotated[int | None, typer.Option(help="Tokens of request and answer at most (vllm).")]
 MemoryOption = Annotated[float | None, typer.Option(help="Share of the GPU's memory to use (vllm, default 0.9).")]
 DtypeOption = Annotated[str | None, typer.Option(help="Of the weights: auto (default), float32, bfloat16 or float16.")]

@@ -31,7 +31,7 @@ PATIENCE = 20
 """So many looks in a row may find the provider out of reach."""
 
 
-def silent(line: str) -> None:
+def nobody(line: str) -> None:
     """Tell nobody."""
     del line
 
@@ -106,7 +106,7 @@ class BatchEngine:
         *,
         begun: bool,
         written: float | None = None,
-        tell: Callable[[str], None] = silent,
+        tell: Callable[[str], None] = nobody,
     ) -> None:
         """Say where the books are; to be called before anything is asked.
 

@@ -154,8 +154,8 @@ class Sender:
                 continue
             told = batch.metadata or {}
             chunk = next((one for one in self.books if one.digest == told.get("chunk")), None)
-            if batch.status == "failed" and not batch.output_file_id:
-                continue  # nothing of it was done
+            if _is_turned_away(batch):
+                continue
             if chunk is None:
                 chunk = self._restored(batch)
             elif batch.status not in ENDED and (
@@ -267,7 +267,7 @@ class Sender:
                 self._tell(f"batch {batch.id}: its file {file} is not to be had")
         errors = (batch.errors and batch.errors.data) or []
         code, reason = (errors[0].code or "", errors[0].message or "") if errors else ("", "")
-        nothing_done = batch.status == "failed" and not (batch.output_file_id or batch.error_file_id)
+        nothing_done = _is_turned_away(batch)
         usage = None if batch.usage is None else [batch.usage.input_tokens, batch.usage.output_tokens]
         self.books.write(
             "ended",
@@ -324,3 +324,12 @@ def _of_others(what: str) -> ShelfmarkError:
         f"{what}: unknown to the account of the key in OPENAI_API_KEY, though this run sent it; take the key (and "
         "OPENAI_BASE_URL) that it was sent with"
     )
+
+
+def _is_turned_away(batch: Batch) -> bool:
+    """Tell whether a batch ended before anything of it was done, or billed."""
+    counts, usage = batch.request_counts, batch.usage
+    begun = (counts is not None and counts.completed + counts.failed > 0) or (
+        usage is not None and usage.total_tokens > 0
+    )
+    return batch.status == "failed" and not (begun or batch.output_file_id or batch.error_file_id)

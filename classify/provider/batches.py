@@ -14,7 +14,7 @@ from classify.provider.client import OutageError, Provider, RefusedError
 
 if TYPE_CHECKING:
     from openai import OpenAI
-    from openai.types import Batch
+    from openai.types import Batch, FileObject
 
 LOOKS = 5
 """How often a batch is looked for whose making nobody heard the end of, before it is made again: listings lag."""
@@ -76,11 +76,11 @@ class Batches:
     def upload(self, path: Path, name: str) -> str:
         """Return the provider's name for a file. One that is sent twice costs nothing."""
 
-        def send(api: OpenAI) -> str:
+        def send(api: OpenAI) -> FileObject:
             with open(path, "rb") as stream:
-                return api.files.create(file=(name, stream), purpose="batch").id
+                return api.files.create(file=(name, stream), purpose="batch")
 
-        return self.provider.again(send)
+        return self.provider.again(send).id
 
     def remove(self, file: str) -> None:
         """Remove a file, as far as that goes."""

@@ -21,8 +21,8 @@ class Checked:
     model: str | None = None
     rows: int = 0
     tokens: int = 0  # of prompts and the longest answers to them
-    prompts: array = field(default_factory=lambda: array("Q"))  # the tokens of each row's prompt
-    offsets: array = field(default_factory=lambda: array("Q"))  # where each row begins
+    prompts: "array[int]" = field(default_factory=lambda: array("Q"))  # the tokens of each row's prompt
+    offsets: "array[int]" = field(default_factory=lambda: array("Q"))  # where each row begins
     errors: list[dict[str, Any]] = field(default_factory=list)
 
     def fail(self, code: str, message: str, line: int | None = None, param: str | None = None) -> None:
@@ -99,7 +99,7 @@ def check_row(found: Checked, ids: set[str], number: int, line: bytes, endpoint:
     return None
 
 
-def rows(path: Path, offsets: array, begin: int, end: int) -> Iterator[dict[str, Any]]:
+def rows(path: Path, offsets: "array[int]", begin: int, end: int) -> Iterator[dict[str, Any]]:
     """Read some rows of a checked file."""
     if begin >= end:
         return

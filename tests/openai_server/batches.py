@@ -49,8 +49,8 @@ class Batch:
     step: int = 0
     model: str | None = None
     tokens: int = 0
-    offsets: array = field(default_factory=lambda: array("Q"))
-    prompts: array = field(default_factory=lambda: array("Q"))
+    offsets: "array[int]" = field(default_factory=lambda: array("Q"))
+    prompts: "array[int]" = field(default_factory=lambda: array("Q"))
     done: int = 0
     completed: int = 0
     failed: int = 0

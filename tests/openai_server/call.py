@@ -78,7 +78,7 @@ def handler(name: str, route: Route) -> Callable[[web.Request], Awaitable[web.St
                 raise unknown_key(key)
             answer = await route(Call(request, state, key, state.keys[key]))
             failing(state, name, "after")
-        except DroppedError:
+        except (DroppedError, ConnectionError, web.RequestPayloadError):  # the last two: the client is gone
             return dropped(request)
         except ApiError as error:
             if error.status == 503 or error.error["type"] == "requests":

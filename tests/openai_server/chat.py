@@ -6,7 +6,7 @@ from typing import Any
 from tests.openai_server.errors import ApiError
 from tests.openai_server.state import State
 from tests.openai_server.taught import last_user, text_of
-from tests.openai_server.tokens import count_tokens, pieces
+from tests.openai_server.tokens import count_tokens, cut, pieces
 
 ARGUMENTS = frozenset(
     {
@@ -158,7 +158,7 @@ def complete(state: State, org: str, body: Any, asked: int | None = None) -> dic
         text = text[: min((text.find(stop) for stop in stops(body) if stop and stop in text), default=len(text))]
     limit, count, reason = most_tokens(body), count_tokens(text), "content_filter" if filtered else "stop"
     if limit is not None and count > limit:
-        text, count, reason = "".join(pieces(text)[:limit]), limit, "length"
+        text, count, reason = cut(text, limit), limit, "length"
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     if refused and not filtered:
         message |= {"content": None, "refusal": text}

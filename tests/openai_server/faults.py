@@ -103,9 +103,8 @@ class Faults:
             raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
         for name, value in values.items():
             now = getattr(self, name)
-            if name != "enqueued_limit" and not isinstance(
-                value, int | float if isinstance(now, int | float) else type(now)
-            ):
+            kind = int | float if isinstance(now, int | float) else type(now)
+            if not isinstance(value, int | None if name == "enqueued_limit" else kind):
                 raise ValueError(f"{name} cannot be {value!r}")
         for name, value in values.items():
             setattr(self, name, value)

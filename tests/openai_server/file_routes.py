@@ -17,10 +17,7 @@ CHUNK = 1 << 18
 async def received(call: Call, path: Path) -> dict[str, str]:
     """Write the file of an upload to `path`; return its other fields, and the file's name as "filename"."""
     fields: dict[str, str] = {}
-    try:
-        reader = await call.request.multipart()
-    except (ValueError, AssertionError):
-        raise ApiError(400, "Expected a multipart form.") from None
+    reader = await call.request.multipart()
     while (part := await reader.next()) is not None:
         assert isinstance(part, BodyPartReader)
         if part.name != "file":
@@ -58,8 +55,10 @@ async def create(call: Call) -> dict[str, Any]:
             name = "Batch" if purpose == "batch" else "Fine-Tuning"
             raise ApiError(400, f"Invalid file format for {name} API. Must be .jsonl")
         seconds = kept(fields)
-    except BaseException:  # also when the client is gone in the middle
+    except BaseException as error:  # also when the client is gone in the middle
         path.unlink(missing_ok=True)
+        if isinstance(error, KeyError | ValueError):
+            raise ApiError(400, "The body is not a multipart form.") from None
         raise
     return call.state.add_file(call.org, path, fields["filename"], purpose, seconds).as_object()
 

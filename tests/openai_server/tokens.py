@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from itertools import islice
 
 PIECE = re.compile(r"\s*(?:\w{1,4}|[^\w\s])|\s+")
 ASCII = [chr(code) for code in range(128)]
@@ -15,6 +16,11 @@ def pieces(text: str) -> list[str]:
     Together they are the text again.
     """
     return PIECE.findall(text)
+
+
+def cut(text: str, most: int) -> str:
+    """Return the first tokens of a text."""
+    return "".join(piece[0] for piece in islice(PIECE.finditer(text), most))
 
 
 @lru_cache(1024)  # most requests begin with the same system message

@@ -1,0 +1,45 @@
+"""The command about the batches of a run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classify.commands.app import app, show
+
+
+@app.command()
+def batches(
+    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until all have ended.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop them; what is done is paid, and kept.")] = False,
+    every: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks, with --watch.")] = 30.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show how the batches of a run stand, watch them, or stop them."""
+    from dataclasses import asdict
+
+    from classify.batch_list import BatchList, batch_table
+    from classify.run import Run
+
+    found = BatchList(Run.open(run))
+    if cancel:
+        stopped = found.cancel()
+        typer.echo(f"{run}: {stopped:,} batches stopped; classify resume {run} takes in what was done")
+    before = None
+    while True:
+        standings = found.standings()
+        if standings != before and not json:
+            show(batch_table(run, standings, found.report(), live=found.asks))
+        before = standings
+        if not watch or not found.asks or all(one.ended for one in standings):
+            break
+        time.sleep(every)
+    if json:
+        import json as encoder
+
+        value = {"batches": [asdict(one) for one in standings], **{"totals": found.report()}}
+        typer.echo(encoder.dumps(value, ensure_ascii=False))
