@@ -50,6 +50,7 @@ def test_prices_of_ones_own_go_before(tmp_path) -> None:
         ("[gpt]\ninput = 1", "gpt: output:"),
         ("[gpt]\ninput = -1\noutput = 1", "gpt: input:"),
         ("[gpt]\ninput = nan\noutput = 1", "gpt: input:"),
+        ("[gpt]\ninput = inf\noutput = 1", "gpt: input:"),
         ("[gpt]\ninput = 1\noutput = inf", "gpt: output:"),
         ("[gpt]\ninput = 1\noutput = 1\ntraning = 3", "gpt: traning:"),
         ("[gpt]\ninput = 1\noutput = 1\nbatch = 1.5", "gpt: batch:"),

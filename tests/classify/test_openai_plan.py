@@ -10,6 +10,7 @@ from catalog.messages import Completion
 from catalog.schema import SEPARATOR
 from classify.asking import ANSWERS
 from classify.lines import GrowingLines
+from classify.rundir import RunDirectory
 from classify.token_counts import TokenCounts, token_counts
 from classify.training_rows import choose_within
 from finetune.examples import Selection, hold_out
@@ -262,6 +263,19 @@ def test_a_run_is_not_changed_by_a_plan(command, asked) -> None:
     before = {path.name: path.read_bytes() for path in asked.rglob("*") if path.is_file()}
     command("plan", "--run", asked, "--llm", "gpt-4o-mini")
     assert {path.name: path.read_bytes() for path in asked.rglob("*") if path.is_file()} == before
+
+
+def test_what_the_run_was_told_of_money_stands(command, asked, tmp_path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text("[own]\ninput = 1e6\noutput = 0\nbatch = 1\n")
+    run = RunDirectory.open(asked)
+    run.record(max_cost=2.0, prices=str(file))
+    done = command("plan", "--run", asked, "--llm", "own", "--json")
+    value = json.loads(done.out)["prediction"]
+    assert value["dollars"]["most"] == value["read"]["most"]
+    assert done.code == 2
+    assert done.err.startswith("classify: --max-cost 2: what is planned could cost $")
+    assert command("plan", "--run", asked, "--llm", "own", "--max-cost", 1e9).code == 0
 
 
 def test_mistakes_with_a_run(command, refused, asked, shop, tmp_path) -> None:
