@@ -1,16 +1,17 @@
-"""The batch engine: at the datathon's size, and under everything that can go wrong at a provider, beside a plain script.
+"""The batch engine at the datathon's size, and under everything that goes wrong at a provider, beside a plain script.
 
     python benchmarks/batch.py [--rows 184664] [--seeds 1000] [--first 0]
 
 Both ask the loopback server of the tests over HTTP, by the real client. At size: the command `classify --engine batch`
 in a process of its own, all stages, and a script that sends the same requests and reads what comes back
-(`batch_plain.py`). Under faults: that many seeded combinations of them, each to its end; what must hold is asserted, and
-the script is given the same faults. The taxonomy is the datathon's, read from $SHELFMARK_DATA; without it our own.
+(`batch_plain.py`). Under faults: that many seeded combinations of them, each to its end; what must hold is asserted,
+and the script is given the same faults. The taxonomy is the datathon's, read from $SHELFMARK_DATA; without it our own.
 """
 
 from __future__ import annotations
 
 import argparse
+import fileinput
 import json
 import os
 import platform
@@ -83,18 +84,15 @@ def command(folder: Path, url: str) -> tuple[float, float]:
     return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
-def plain(folder: Path, url: str) -> tuple[float, float, int]:
-    """Run the script on the same requests; return seconds, MiB, and answers."""
+def plain(folder: Path, url: str) -> tuple[float, int]:
+    """Run the script on the same requests; return seconds, and how many answers there were."""
     import openai
 
     started = time.perf_counter()
     api = openai.OpenAI(api_key=KEY, base_url=url)
-    lines = (
-        line for file in sorted((folder / "run" / "batches").glob("*.requests.jsonl")) for line in open(file, "rb")
-    )
-    answers = ask(api, lines, folder, poll=POLL)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return time.perf_counter() - started, memory, len(answers)
+    files = sorted((folder / "run" / "batches").glob("*.requests.jsonl"))
+    answers = ask(api, fileinput.input(files, mode="rb"), folder, poll=POLL)
+    return time.perf_counter() - started, len(answers)
 
 
 def at_size(rows: int) -> None:
@@ -109,17 +107,15 @@ def at_size(rows: int) -> None:
             with urlopen(url.removesuffix("/v1") + "/control/state") as answer:
                 state = json.load(answer)
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                bare, held, answered = pool.submit(plain, folder, url).result()
+                bare, answered = pool.submit(plain, folder, url).result()
         manifest = json.loads((folder / "run" / "manifest.json").read_text())
         asking, stages = manifest["asking"], manifest["stages"]
         print(f"\nclassify --engine batch, {rows:,} rows: {seconds:.0f} s, {memory:,.0f} MiB at most")
         for name, stage in stages.items():
             print(f"  {name}: {stage['seconds']:.1f} s")
-        print(f"the plain script, the same requests: {bare:.0f} s, {held:,.0f} MiB; {answered:,} answers")
+        print(f"the plain script, the same requests: {bare:.0f} s, {answered:,} answers")
         asked = stages["completions"]["seconds"]
-        print(
-            f"completions / plain script: {asked / bare:.2f} of the time; the whole command {memory / held:.2f} of the memory"
-        )
+        print(f"completions / plain script: {asked / bare:.2f} of the time")
         for file in sorted([*(folder / "run").iterdir(), *(folder / "run" / "batches").iterdir()]):
             if file.is_file() and file.stat().st_size > 1_000_000:
                 print(f"  {file.relative_to(folder / 'run')}: {file.stat().st_size / 1e6:,.0f} MB")

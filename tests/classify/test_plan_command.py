@@ -106,5 +106,9 @@ def test_mistakes(refused, shop, tmp_path) -> None:
     assert "one of --test and --test-rows" in refused(*train, "--test", shop.test_file, "--test-rows", 5)
     assert "cannot hold a row of each" in refused(*train, "--sample", 2)
     assert "cannot be read" in refused(*train, "--cards", tmp_path / "none.toml")
-    assert "give one of --train TRAIN and --run RUN" in refused("plan")
+    assert refused("plan") == "classify: give one of --train TRAIN and --run RUN; see classify plan --help"
+    assert "--run RUN" in refused(*train, "--run", tmp_path)
+    line = refused(*train, "--max-training-tokens", 5)
+    assert line.startswith("classify: --max-training-tokens is not an option of plan --strategy lora; it has --base")
+    assert "--llm is not an option of plan --strategy lora" in refused(*train, "--llm", "gpt-4o")
     assert refused("plan", "--train", tmp_path / "none.features")
