@@ -195,6 +195,7 @@ class Budget:
             return
         gone = f"${self.spent:,.4f} spent, " if self.spent else ""
         gone += f"${self.in_flight:,.4f} at most in flight, " if self.in_flight else ""
+        gone += "and " if gone else ""
         raise ShelfmarkError(
-            f"--max-cost {self.cap:g}: {gone}and {what} could cost ${dollars:,.4f}; raise --max-cost, or ask for less"
+            f"--max-cost {self.cap:g}: {gone}{what} could cost ${dollars:,.4f}; raise --max-cost, or ask for less"
         )

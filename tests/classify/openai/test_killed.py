@@ -41,7 +41,9 @@ def test_killed_at_every_step(bench, forked):
     assert events > 40
     assert whole.events.count("call") >= 10
     finished = 0
-    for step in range(1, events + 1):
+    # Around each call and each line of the record, and at every third of the files that are written.
+    near = [name in ("call", "answer") or name.endswith("record.jsonl") for name in whole.events]
+    for step in [at for at in range(1, events + 1) if near[at - 1] or at % 3 == 0 or at == events]:
         clear(forked)
         with running(bench.folder / f"server-{step}") as server:
             killed = fitted(bench, forked, server.url, kill_at=step)
