@@ -6,6 +6,7 @@ import pytest
 
 from catalog.errors import ShelfmarkError
 from classify.progress import silent
+from classify.provider import tuning
 from classify.provider.client import Provider
 from classify.provider.following import follow, loss_curve, read_curve
 from classify.provider.record import Record
@@ -79,6 +80,14 @@ def test_files_that_are_not_to_be_found_for_a_while(bench, order, record):
     make_job(Provider(), record, order)
     assert len(bench.jobs) == 1
     assert bench.slept
+
+
+def test_files_that_the_job_does_not_find_for_a_while(bench, order, record, monkeypatch):
+    monkeypatch.setattr(tuning, "_await_file", lambda *arguments: None)
+    bench.server.faults.hide_file = 2
+    make_job(Provider(), record, order)
+    assert bench.server.state.calls[JOBS] > 2
+    assert len(bench.jobs) == 1
 
 
 def test_a_clock_that_jumps(bench, order, record):
