@@ -91,7 +91,8 @@ def plain(folder: Path, url: str) -> tuple[float, int]:
     started = time.perf_counter()
     api = openai.OpenAI(api_key=KEY, base_url=url)
     files = sorted((folder / "run" / "batches").glob("*.requests.jsonl"))
-    answers = ask(api, fileinput.input(files, mode="rb"), folder, poll=POLL)
+    with fileinput.input(files, mode="rb") as lines:
+        answers = ask(api, lines, folder, poll=POLL)
     return time.perf_counter() - started, len(answers)
 
 
