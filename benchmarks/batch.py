@@ -23,9 +23,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +40,9 @@ from catalog.products import read_products  # noqa: E402
 from catalog.sample import write_sample  # noqa: E402
 from catalog.schema import PRESETS, SEPARATOR  # noqa: E402
 from catalog.taxonomy import Taxonomy  # noqa: E402
+from classify.engines import retry  # noqa: E402
+from classify.engines.base import ModelOptions  # noqa: E402
+from classify.engines.batch_files import request_line  # noqa: E402
 from finetune.examples import Selection  # noqa: E402
 from finetune.piped import piped_prompts  # noqa: E402
 
@@ -44,6 +50,7 @@ SCHEMA = PRESETS["indoml"]
 TRAIN_ROWS = 40_000
 MODEL, KEY = "gpt-4o-mini", "sk-test-loopback"
 POLL = 1.0
+ROWS_A_SEED = 40
 TORN = 20
 """Of so many answers one lacks its last sign, as real ones do."""
 
@@ -125,6 +132,80 @@ def at_size(rows: int) -> None:
         print(f"tokens told {asking['billed_tokens']}, billed the same: {same}; cost ${asking['cost']:.4f}")
 
 
+@dataclass
+class Outcome:
+    """What came of one combination of faults: rows with an answer, of how many; the script's of the same faults."""
+
+    seed: int
+    failure: str = ""
+    rows: int = ROWS_A_SEED
+    answers: int = 0
+    errors: int = 0
+    stops: int = 0
+    most: int = 0
+    plain: int = 0
+    died: bool = False
+    faults: tuple[str, ...] = ()
+
+
+def one_seed(seed: int) -> Outcome:
+    """Drive the engine, and then the script, through one combination of faults."""
+    from tests.openai_server.driving import drive, random_faults
+
+    retry.FIRST_WAIT = 0.0
+    faults = random_faults(seed)
+    found = Outcome(seed, faults=tuple(sorted(faults.keys() - {"seed"})))
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            done = drive(seed, rows=ROWS_A_SEED, folder=Path(scratch) / "batches")
+            found.errors, found.stops = len(done.errors()), len(done.stops)
+            found.answers = len(done.completions) - found.errors
+            found.most = max(done.processed.values(), default=0)
+        except AssertionError as failure:
+            found.failure = str(failure).splitlines()[0][:200] if str(failure) else "an assertion"
+        found.plain, found.died = _script(Path(scratch), faults)
+    return found
+
+
+def _script(folder: Path, faults: dict[str, Any]) -> tuple[int, bool]:
+    """Return how many answers the script has to the same requests under the same faults, and whether it died."""
+    import openai
+    from tests.openai_server.driving import FILTERED, MODEL, REFUSED, some_requests
+
+    from tests.openai_server.running import running
+
+    options = ModelOptions(llm=MODEL, constrain="off")
+    lines = [request_line(request, options, None) for request in some_requests(ROWS_A_SEED)]
+    with running(refuses={REFUSED}, filters={FILTERED}) as server, patch("time.sleep"):
+        server.faults.update(faults)
+        try:
+            return len(ask(openai.OpenAI(api_key=KEY, base_url=server.url), lines, folder, poll=0.0)), False
+        except (openai.OpenAIError, OSError, UnicodeError):
+            return 0, True
+
+
+def under_faults(first: int, seeds: int) -> None:
+    """Print what held and what did not, over so many combinations."""
+    started = time.perf_counter()
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        found = list(pool.map(one_seed, range(first, first + seeds), chunksize=8))
+    rows = sum(one.rows for one in found)
+    print(
+        f"\n{seeds:,} combinations of 1 to 9 faults, {ROWS_A_SEED} rows each, in {time.perf_counter() - started:.0f} s:"
+    )
+    print(f"  in which something did not hold that must: {sum(bool(one.failure) for one in found)}")
+    for one in found:
+        if one.failure:
+            print(f"    seed {one.seed}, {', '.join(one.faults)}: {one.failure}")
+    known = 2 * seeds  # of each forty one row is refused by the model, one by the provider: that is their answer
+    answers, plain = sum(one.answers for one in found), sum(one.plain for one in found)
+    print(f"  rows with an answer: {answers:,} of {rows - known:,} that have one ({answers / (rows - known):.4f})")
+    print(f"  combinations in which a person had to begin again: {sum(one.stops > 0 for one in found)}")
+    print(f"  most often that one row was answered, and billed: {max(one.most for one in found)}")
+    died = sum(one.died for one in found)
+    print(f"  the plain script: {plain:,} rows with an answer ({plain / (rows - known):.4f}); it died in {died}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=184_664, help="Test rows at size; 0 leaves that out.")
@@ -134,6 +215,8 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}")
     if given.rows:
         at_size(given.rows)
+    if given.seeds:
+        under_faults(given.first, given.seeds)
 
 
 if __name__ == "__main__":
