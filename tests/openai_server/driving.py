@@ -221,7 +221,8 @@ def _to_the_end(
             answers.close()
         except ShelfmarkError as stop:
             done.stops.append(str(stop))
-            refusals = refusals + 1 if str(stop).startswith("--max-cost") else 0
+            refused = str(stop).startswith("--max-cost") and "in flight is taken in" not in str(stop)
+            refusals = refusals + 1 if refused else 0
         done.report = engine.report
         if refusals > 1:
             done.too_dear = True
@@ -240,7 +241,7 @@ def _to_the_end(
 
 def _may_double(faults: dict[str, Any]) -> bool:
     """Tell whether the faults may keep the engine from finding a batch that it made, so that it makes it twice."""
-    return bool(faults.get("hide_batch", 0) > 3)
+    return bool(faults.get("hide_batch", 0) > 4)
 
 
 def check_books(
