@@ -18,7 +18,17 @@ FREE = Request("2-b", [{"role": "user", "content": "milk?"}])
 NAMES = ("choices", "message", "content", "refusal", "finish_reason", "usage", "prompt_tokens", "completion_tokens",
          "logprobs", "token", "logprob", "top_logprobs", "error", "code", "message", "detail", "response", "body",
          "status_code", "custom_id")  # fmt: skip
-WORDS = ("", "stop", "length", "content_filter", "batch_expired", "food__milk", '{"label": "food__milk"}', "\ud83c", "4")
+WORDS = (
+    "",
+    "stop",
+    "length",
+    "content_filter",
+    "batch_expired",
+    "food__milk",
+    '{"label": "food__milk"}',
+    "\ud83c",
+    "4",
+)
 NUMBERS = (0, 1, -1, 200, 429, 10**400, 1e308, float("inf"), float("-inf"), float("nan"))
 PLAIN = st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.sampled_from(WORDS) | st.text(max_size=4)
 ANY = st.recursive(
