@@ -146,6 +146,7 @@ class BatchEngine:
         self._hash = options_hash(self.options.model_dump(exclude=set(self.options.free)))
         self._wanted: dict[str, list[LabelPath]] = {}
         self._held, self._tried = Counter[str](), Counter[str]()
+        self._later = (0, 0.0)
         with Ledger.writing(self._folder) as books:
             self._books = books
             self._sender = Sender(
@@ -186,8 +187,14 @@ class BatchEngine:
                 line = request_line(request, self.options, self.form, logprobs=self.options.logprobs)
                 (again if self._tried[request.id] else first).add(line)
             load = first.load() + again.load()
-            if load.rows:
-                self._budget.check(self._sender.worst(load), f"{load.rows:,} requests")
+            dollars = self._sender.worst(load)
+            if any(chunk.open or chunk.unread for chunk in self._books) and not self._budget.affords(dollars):
+                # What is bought is taken in first; it may come to less than it might have.
+                first.discard()
+                again.discard()
+                self._later = (load.rows, dollars)
+            elif load.rows:
+                self._budget.check(dollars, f"{load.rows:,} requests")
             first.enter()
             again.enter()
         except BaseException:
@@ -343,4 +350,11 @@ class BatchEngine:
                 f"--max-cost {self._budget.cap:g}: ${self._budget.spent:,.4f} spent, and to ask "
                 f"{self._held['too dear']:,} requests again that batches ended without could go beyond it; resume the "
                 "run with a higher one"
+            )
+        rows, dollars = self._later
+        if rows:
+            self._budget.check(dollars, f"{rows:,} requests")
+            raise ShelfmarkError(
+                f"--max-cost {self._budget.cap:g}: what was in flight is taken in; resume the run to ask the "
+                f"{rows:,} requests that are left"
             )

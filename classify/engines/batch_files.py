@@ -91,7 +91,7 @@ def output_line(text: bytes | str) -> dict[str, Any] | None:
     """Return a line of an output or error file; None for one that is none, as a torn one is."""
     try:
         line = json.loads(text)
-    except ValueError:  # no JSON, or no UTF-8
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
         return None
     if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
         return None

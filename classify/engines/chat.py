@@ -97,21 +97,22 @@ def read(request: Request, answer: Any, constrain: Constrain) -> Completion:
         text, finish = choice["message"].get("content"), choice.get("finish_reason")
         refusal = choice["message"].get("refusal")
         usage = answer.get("usage") or {}
-        read_, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    except (LookupError, TypeError, ValueError, AttributeError):
+        read_, written = (max(int(usage.get(f"{what}_tokens") or 0), 0) for what in ("prompt", "completion"))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise NoAnswerError("no choices") from None
     if finish == "content_filter":
         return Completion(request.id, prompt_tokens=read_, completion_tokens=written, error="content filter")
     if not isinstance(text, str) or not text:
         why = f"the model refused: {refusal}" if refusal else f"an answer without text (finish_reason {finish})"
-        return Completion(request.id, prompt_tokens=read_, completion_tokens=written, error=why)
-    text = text.encode("utf-8", "replace").decode()  # half a sign, of an answer that was cut, can be written nowhere
+        return Completion(request.id, prompt_tokens=read_, completion_tokens=written, error=_writable(why))
+    text = _writable(text)
     steps = _steps(choice)
     if request.candidates:
         logprobs = None if steps is None else request_logprobs(request, constrain, steps)
         return Completion(request.id, text, logprobs, read_, written)
     # Of the tokens that were written: what each step tells first.
-    logprob = round(sum(step[0][1] for step in steps), 6) if steps else None
+    total = sum(step[0][1] for step in steps) if steps else -math.inf
+    logprob = round(total, 6) if math.isfinite(total) else None
     return Completion(request.id, text, None, read_, written, logprob=logprob)
 
 
@@ -121,8 +122,13 @@ def problem(answer: Any) -> tuple[str, str]:
     if isinstance(value, dict):
         value = next((value[key] for key in ("error", "detail", "message") if value.get(key)), "")
     if isinstance(value, dict):
-        return str(value.get("code") or ""), str(value.get("message") or "")
-    return "", str(value or "")
+        return _writable(str(value.get("code") or "")), _writable(str(value.get("message") or ""))
+    return "", _writable(str(value or ""))
+
+
+def _writable(text: str) -> str:
+    """Return the text without half signs, as those of an answer that was cut: they can be written nowhere."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _steps(choice: dict[str, Any]) -> list[Step] | None:
@@ -132,7 +138,7 @@ def _steps(choice: dict[str, Any]) -> list[Step] | None:
         for token in choice["logprobs"]["content"]:
             every = [token, *(token.get("top_logprobs") or ())]
             steps.append([(str(one["token"]), float(one["logprob"])) for one in every])
-    except (LookupError, TypeError, AttributeError, ValueError):
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         return None
     if any(math.isnan(logprob) for step in steps for _, logprob in step):
         return None

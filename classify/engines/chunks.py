@@ -83,6 +83,7 @@ class ChunkWriter:
         self._end()
         for chunk in self._chunks:
             self._path(chunk).unlink(missing_ok=True)
+        self._chunks = []
 
     def _fits(self, chunk: Chunk, size: int, tokens: float) -> bool:
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Sequence
 
 from catalog.messages import Request
@@ -80,7 +81,8 @@ def candidate_logprobs(steps: Sequence[Step], answers: Sequence[str], scores: Se
             seen.add(token)
             to = [at for at in open_ if answers[at].startswith(token, done)]
             if to:
-                led.append((math.exp(min(logprob, 0.0)), to, place == 0))
+                # OpenAI says -9999 of what is most unlikely: of nothing there is no share.
+                led.append((max(math.exp(min(logprob, 0.0)), sys.float_info.min), to, place == 0))
         total = sum(share for share, _, _ in led)
         for share, to, is_written in led:
             if not is_written:

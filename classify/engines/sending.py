@@ -97,8 +97,8 @@ class Sender:
                 self._require_account(chunk)
                 self._settle(chunk, self._found(chunk))
             for batch in chunk.sent.values():
-                if not batch.ended and self.batches.retrieve(batch.id) is None:
-                    self._wait_for(batch.id)
+                if not batch.ended:
+                    self._wait_for(batch.id, lambda name=batch.id: self.batches.retrieve(name) is not None)  # type: ignore[misc]
         if begun:
             self.find_strays()
         for chunk in self.books:
@@ -302,21 +302,27 @@ class Sender:
         return self.books.restore(number, path, batch.metadata or {})
 
     def _require_account(self, chunk: Chunk) -> None:
-        try:
-            self.batches.provider.again(lambda api: api.files.retrieve(chunk.file))
-        except RefusedError as error:
-            if error.status == 404:
-                raise _of_others(chunk.file) from None
-            raise
+        def known() -> bool:
+            try:
+                self.batches.provider.again(lambda api: api.files.retrieve(chunk.file))
+            except RefusedError as error:
+                if error.status != 404:
+                    raise
+                return False
+            return True
 
-    def _wait_for(self, batch: str) -> None:
+        self._wait_for(chunk.file, known)
+
+    def _wait_for(self, what: str, known: Callable[[], bool]) -> None:
+        """Wait until the provider knows what this run sent there: what is fresh may not be seen yet."""
         wait = PAUSE
-        for _ in range(LATE // 2):
-            self.batches.provider.sleep(wait)
-            wait = min(wait * 2, LONGEST_PAUSE)
-            if self.batches.retrieve(batch) is not None:
+        for tries in range(LATE // 2):
+            if known():
                 return
-        raise _of_others(batch)
+            if tries + 1 < LATE // 2:
+                self.batches.provider.sleep(wait)
+                wait = min(wait * 2, LONGEST_PAUSE)
+        raise _of_others(what)
 
 
 def _of_others(what: str) -> ShelfmarkError:
