@@ -15,8 +15,9 @@ from catalog.errors import ShelfmarkError
 from classify.cost_rows import dollars
 from classify.costs import Budget, load_prices
 from classify.engines.ledger import Chunk, Ledger, books_report, read_ledger
-from classify.provider.batches import ENDED, Batches
+from classify.provider.batches import Batches
 from classify.provider.client import Provider
+from classify.provider.seen import ENDED
 from classify.questions import asked_options
 from classify.run import Run
 
@@ -91,24 +92,32 @@ class BatchList:
             if batch is None or one.ended:
                 told.append(one)
                 continue
-            counts = batch.request_counts
-            done, failed = (counts.completed, counts.failed) if counts else (0, 0)
-            told.append(Standing(one.id, batch.status, one.rows, done, failed, None, one.at_most))
+            told.append(Standing(one.id, batch.status, one.rows, batch.completed, batch.failed, None, one.at_most))
         for name, batch in now.items():
             if name not in known:
-                counts = batch.request_counts
-                rows = (counts.total, counts.completed, counts.failed) if counts else (0, 0, 0)
-                told.append(Standing(name, batch.status, *rows, None, None))
+                told.append(Standing(name, batch.status, batch.total, batch.completed, batch.failed, None, None))
         return told
 
     def cancel(self) -> int:
-        """Stop every batch that has not ended; what they have done is paid, and is kept. Return how many there were."""
+        """Stop every batch that has not ended; what they have done is paid, and is kept. Return how many there were.
+
+        Raises
+        ------
+        ShelfmarkError
+            When one could not be stopped; the others are.
+        """
         if not self.asks:
             raise ShelfmarkError("OPENAI_API_KEY is not set: put the provider's key there to stop batches")
         batches = self._batches()
         running = [one for one in self.standings() if not one.ended]
+        problem: ShelfmarkError | None = None
         for one in running:
-            batches.cancel(one.id)
+            try:
+                batches.cancel(one.id)
+            except ShelfmarkError as error:
+                problem = error
+        if problem is not None:
+            raise problem
         return len(running)
 
     def report(self) -> dict[str, Any]:
@@ -124,7 +133,8 @@ class BatchList:
             for sent in chunk.sent.values():
                 status = "turned away" if sent.turned_away else sent.status or "sent"
                 counts = (chunk.counts or {}) if not sent.turned_away else {}
-                cost = self._cost(chunk) if counts else None
+                # What a chunk cost stands beside the first of its batches.
+                cost = self._cost(chunk) if counts and sent.id == chunk.first else None
                 done, failed = counts.get("answers", 0), counts.get("refused", 0)
                 yield Standing(sent.id, status, chunk.rows, done, failed, cost, None if sent.ended else at_most)
             if chunk.waiting and not chunk.sent:

@@ -44,19 +44,30 @@ def load_of(
     form : AnswerForm or None
         What may be answered to requests without candidates.
     """
-    options = ModelOptions()
-    rows = most_read = most_written = 0
-    read = expected = 0.0
+    options = ModelOptions(max_tokens=max_tokens)
+    total = Load()
     for request in requests:
         content = body(request, options, constrain=constrain, logprobs=False, form=form)
-        prompt, most_prompt = counts.prompt(turns_read(content))
-        most = max_tokens or request.max_tokens
-        rows, read, most_read, most_written = rows + 1, read + prompt, most_read + most_prompt, most_written + most
-        expected += most if written is None else min(written, most)
-    return Load(rows, read, most_read, expected, most_written)
+        total += load_of_body(content, counts, written)
+    return total
 
 
-def turns_read(content: dict[str, Any]) -> Messages:
+def load_of_body(content: dict[str, Any], counts: TokenCounts, written: float | None) -> Load:
+    """Return how many tokens the body of a request takes.
+
+    Parameters
+    ----------
+    content : dict
+        As it is sent.
+    counts, written
+        As in `load_of`.
+    """
+    read, most_read = counts.prompt(_turns_read(content))
+    most = content["max_tokens"]
+    return Load(1, read, most_read, most if written is None else min(written, most), most)
+
+
+def _turns_read(content: dict[str, Any]) -> Messages:
     """Return all that a model reads of the body of a request: its turns, and the schema of the answer as one more."""
     turns: Messages = content["messages"]
     if "response_format" not in content:

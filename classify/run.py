@@ -90,12 +90,13 @@ class Run(RunDirectory):
                         f"{self.folder}: its answers came in files; classify export {self.folder} writes what failed"
                     )
                 self.forget(STAGES[1:])
+                self.record(again=True)  # until it is done: a resumed run goes on with it
             if give_up:
                 self.require_no_batches()
                 questions.give_up(self)
                 self.forget(STAGES[1:])
             try:
-                self._carry_out(until, again)
+                self._carry_out(until)
             except ShelfmarkError:
                 if self._fresh and not self.has_work():  # nothing is done: leave no half-made run behind
                     self._discard()
@@ -103,14 +104,14 @@ class Run(RunDirectory):
             if until == STAGES[-1] and not self.finished:
                 self.record(finished=now())
 
-    def _carry_out(self, until: str, again: bool) -> None:
+    def _carry_out(self, until: str) -> None:
         asks = hasattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "requests")
         stages = STAGES if asks else ("predictions", "report")
         if self.manifest["engine"] == NO_LLM and until != STAGES[0]:
             self._check_votes()
         work: dict[str, Callable[[], int]] = {
             "requests": lambda: self._write_requests(until),
-            "completions": lambda: self._collect_completions(again),
+            "completions": self._collect_completions,
             "predictions": self._snap_answers if asks else self._predict_directly,
             "report": self._write_metrics,
         }
@@ -166,7 +167,7 @@ class Run(RunDirectory):
             self.record(settled={"rows": settled, **strategy.settled_report()})
         return rows
 
-    def _collect_completions(self, again: bool) -> int:
+    def _collect_completions(self) -> int:
         files = ["requests.jsonl"]
         if self.manifest["engine"] not in (NO_LLM, IMPORTED):
             self._hold_out_late()
@@ -181,7 +182,8 @@ class Run(RunDirectory):
                 )
             self.record(asking={**self.manifest.get("asking", {}), **tally(self.folder)})
         else:
-            questions.ask_engine(self, files, again)
+            questions.ask_engine(self, files, bool(self.manifest.get("again")))
+            self.manifest.pop("again", None)
         return int(self.manifest["asking"]["answers"] + self.manifest["asking"]["errors"])
 
     def _hold_out_late(self) -> None:

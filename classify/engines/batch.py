@@ -18,9 +18,11 @@ from classify.engines.batch_answers import Taken, take_in
 from classify.engines.batch_files import Outcome, request_line
 from classify.engines.chunks import ChunkWriter, chunk_lines, options_hash, some_lines
 from classify.engines.connection import check_url
+from classify.engines.finding import Finder
 from classify.engines.forms import AnswerForm
 from classify.engines.ledger import Chunk, Ledger, books_report
 from classify.engines.sending import Sender
+from classify.engines.survey import survey
 from classify.provider.batches import Batches
 from classify.provider.client import DEFAULT_URL, OutageError, Provider
 from classify.token_counts import token_counts
@@ -145,7 +147,7 @@ class BatchEngine:
         self._counts = token_counts(self.options.llm)
         self._hash = options_hash(self.options.model_dump(exclude=set(self.options.free)))
         self._wanted: dict[str, list[LabelPath]] = {}
-        self._held, self._tried = Counter[str](), Counter[str]()
+        self._held: Counter[str] = Counter()
         self._later = (0, 0.0)
         with Ledger.writing(self._folder) as books:
             self._books = books
@@ -158,8 +160,9 @@ class BatchEngine:
                 halve=self._halve,
                 tell=self._tell,
             )
+            self._finder = Finder(books, self._batches, self._sender, self._counts, self._tell)
             try:
-                self._sender.recover(begun=self._begun)
+                self._finder.recover(begun=self._begun)
                 self._draw(requests)
                 yield from self._answers()
             finally:
@@ -176,52 +179,61 @@ class BatchEngine:
         return known[min(self.options.tier, len(known)) - 1]
 
     def _draw(self, requests: Iterable[Request]) -> None:
-        """Part the requests into those that are in flight or answered already, and chunks of the others."""
-        here = self._survey()
+        """Part the requests into those that are in flight, answered or waiting already, and chunks of the others."""
+        self._survey = survey(self._books, self._mine(), self.options.constrain)
+        known = self._survey
         first, again = self._writer(again=False), self._writer(again=True)
         try:
             for request in requests:
                 self._wanted[request.id] = request.candidates
-                if request.id in here or self._tried[request.id] > self.options.retries:
+                if request.id in known.here or request.id in known.waiting or self._is_exhausted(request.id):
                     continue
                 line = request_line(request, self.options, self.form, logprobs=self.options.logprobs)
-                (again if self._tried[request.id] else first).add(line)
-            load = first.load() + again.load()
-            dollars = self._sender.worst(load)
-            if any(chunk.open or chunk.unread for chunk in self._books) and not self._budget.affords(dollars):
-                # What is bought is taken in first; it may come to less than it might have.
-                first.discard()
-                again.discard()
-                self._later = (load.rows, dollars)
-            elif load.rows:
-                self._budget.check(dollars, f"{load.rows:,} requests")
+                (again if request.id in known.before else first).add(line)
+            self._drop_unwanted(first, again)
+            self._require_budget(first, again)
             first.enter()
             again.enter()
         except BaseException:
             first.discard()
             again.discard()
             raise
-        self._sender.reckon()
         self._tell_cost()
 
-    def _survey(self) -> set[str]:
-        """Return the requests that are in flight, or whose answers are here; count how often the others were asked."""
-        here: set[str] = set()
-        for chunk in self._mine():
-            if chunk.open:
-                here.update(name for name, _ in chunk_lines(self._books, chunk))
-            elif chunk.done:
-                taken = take_in(self._books, chunk, self.options.constrain, {})
-                for name, found in taken.outcomes.items():
-                    # A refusal that was handed on before is asked for again where somebody wants it again.
-                    if found.kind == "answer" or (found.kind == "refused" and chunk.unread):
-                        here.add(name)
-                self._count_tries(chunk, taken.missing)
-        return here
+    def _is_exhausted(self, name: str) -> bool:
+        return self._survey.tried[name] > self.options.retries
 
-    def _count_tries(self, chunk: Chunk, missing: list[str]) -> None:
-        for name in () if chunk.cancelled else missing:
-            self._tried[name] += self._books.given_up.get(name, 0) < chunk.number
+    def _drop_unwanted(self, first: ChunkWriter, again: ChunkWriter) -> None:
+        """Drop chunks that wait to be sent and ask what is not asked any more; what of them is, is written anew."""
+        for chunk in self._books:
+            if not chunk.waiting:
+                continue
+            mine = chunk.options == self._hash and self._books.requests(chunk).exists()
+            lines = list(chunk_lines(self._books, chunk)) if mine else []
+            if lines and all(name in self._wanted for name, _ in lines):
+                continue
+            for name, line in lines:
+                if name in self._wanted:
+                    (again if name in self._survey.before else first).add(line)
+            self._books.write("dropped", number=chunk.number)
+
+    def _require_budget(self, first: ChunkWriter, again: ChunkWriter) -> None:
+        """Refuse to send what could cost too much; but what is bought is taken in first: it may come to less.
+
+        Raises
+        ------
+        ShelfmarkError
+            When nothing is to be taken in.
+        """
+        load = first.load() + again.load() + self._sender.waiting()
+        dollars = self._sender.worst(load)
+        if not load.rows or self._budget.affords(dollars):
+            return
+        if not any(chunk.open or chunk.unread for chunk in self._books):
+            self._budget.check(dollars, f"{load.rows:,} requests")
+        first.discard()
+        again.discard()
+        self._later = (load.rows, dollars)
 
     def _mine(self) -> list[Chunk]:
         """Return the chunks that ask what is asked now."""
@@ -229,17 +241,20 @@ class BatchEngine:
 
     def _answers(self) -> Iterator[Completion]:
         """Send, wait, and hand on what comes, until nothing is left to wait for."""
-        for chunk in self._mine():
-            if chunk.done:
-                yield from self._deliver(chunk, take_in(self._books, chunk, self.options.constrain, self._wanted))
-        yield from self._give_up([name for name in self._wanted if self._tried[name] > self.options.retries], {})
+        here = {self._survey.here[name] for name in self._wanted if name in self._survey.here}
+        for chunk in self._books:
+            if chunk.unread or (chunk.done and chunk.number in here):
+                yield from self._deliver(chunk, self._taken(chunk))
+        yield from self._give_up([name for name in self._wanted if self._is_exhausted(name)], {})
         wait, out_of_reach = FIRST_POLL, 0
         while True:
-            self._sender.submit()
-            if not any(chunk.open or chunk.waiting for chunk in self._books):
-                if not self._sender.uncertain:
+            sending = not (self._held["cancelled"] or self._later[0])
+            if sending:
+                self._sender.submit()
+            if not any(chunk.open or (sending and chunk.waiting) for chunk in self._books):
+                if not self._books.doubtful:
                     return
-                self._sender.find_strays()
+                self._finder.look_for_doubtful()
                 continue
             try:
                 ended = self._sender.follow()
@@ -256,16 +271,19 @@ class BatchEngine:
             if not ended:
                 self._batches.provider.sleep(min(wait, self.options.poll))
 
+    def _taken(self, chunk: Chunk) -> Taken:
+        return take_in(self._books, chunk, self.options.constrain, self._wanted, scrub=self._batches.provider.scrub)
+
     def _take(self, chunk: Chunk) -> Iterator[Completion]:
         """Hand on what came of a chunk, and have asked again what did not."""
-        taken = take_in(self._books, chunk, self.options.constrain, self._wanted)
+        taken = self._taken(chunk)
         yield from self._deliver(chunk, taken)
         missing = [name for name in taken.missing if name in self._wanted and chunk.options == self._hash]
         if chunk.cancelled:
             self._held["cancelled"] += len(missing)
             return
-        self._count_tries(chunk, missing)
-        yield from self._give_up([name for name in missing if self._tried[name] > self.options.retries], taken.outcomes)
+        self._survey.count_tries(self._books, chunk, missing)
+        yield from self._give_up([name for name in missing if self._is_exhausted(name)], taken.outcomes)
         self._ask_again(chunk, [name for name in missing if name in self._wanted])
 
     def _deliver(self, chunk: Chunk, taken: Taken) -> Iterator[Completion]:
@@ -282,7 +300,7 @@ class BatchEngine:
         for name in names:
             del self._wanted[name]
             why = (outcomes[name].completion.error if name in outcomes else "") or "no line about it"
-            yield Completion(name, error=f"no answer in {self._tried[name]} batches ({why})")
+            yield Completion(name, error=f"no answer in {self._survey.tried[name]} batches ({why})")
         if names:
             self._books.write("gave up", ids=names)
 
@@ -292,7 +310,7 @@ class BatchEngine:
         writer = self._writer(again=True)
         for line in some_lines(self._books, chunk, names):
             writer.add(line)
-        if not self._budget.affords(self._sender.worst(writer.load())):
+        if not self._budget.affords(self._sender.worst(writer.load() + self._sender.waiting())):
             writer.discard()
             self._held["too dear"] += len(names)
             return
@@ -310,7 +328,6 @@ class BatchEngine:
                     writer.add(line)
             writer.enter()
         self._books.write("dropped", number=chunk.number)
-        self._books.requests(chunk).unlink()
 
     def _writer(self, *, again: bool) -> ChunkWriter:
         most = self._sender.limit
@@ -318,15 +335,14 @@ class BatchEngine:
 
     def _tell_cost(self) -> None:
         """Say what it will cost, before the first is sent."""
-        rows = sum(chunk.rows for chunk in self._books if chunk.waiting)
-        if not rows:
+        load = self._sender.waiting()
+        if not load.rows or self._later[0]:
             return
-        self._write_report()
-        dollars = self.report["estimate"]
         cost = "at an unknown price"
-        if dollars is not None:
-            cost = f"for about ${dollars[0]:,.4f}, at most ${dollars[1]:,.4f}"
-        self._tell(f"{rows:,} requests by batches, {cost} (tokens {self._counts.by})")
+        if self._budget.price is not None:
+            expected, most = load.dollars(self._budget.price, batch=True)
+            cost = f"for about ${expected:,.4f}, at most ${most:,.4f}"
+        self._tell(f"{load.rows:,} requests by batches, {cost} (tokens {self._counts.by})")
 
     def _write_report(self) -> None:
         self.report.update(books_report(self._books, self._budget))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from catalog.messages import Completion, LabelPath, Request
@@ -39,7 +39,13 @@ class Taken:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def take_in(books: Ledger, chunk: Chunk, constrain: Constrain, candidates: Mapping[str, Sequence[LabelPath]]) -> Taken:
+def take_in(
+    books: Ledger,
+    chunk: Chunk,
+    constrain: Constrain,
+    candidates: Mapping[str, Sequence[LabelPath]] | None,
+    scrub: Callable[[str], str] = str,
+) -> Taken:
     """Read the files of a chunk that has ended.
 
     Of several lines about a request an answer goes before a refusal, and the first before the second. What a batch
@@ -53,15 +59,17 @@ def take_in(books: Ledger, chunk: Chunk, constrain: Constrain, candidates: Mappi
         All its batches have ended.
     constrain : {'json', 'off'}
         How the answers were held to the candidates.
-    candidates : mapping of str to label paths
-        Of the requests whose answers are wanted; of others only it is told whether there is one.
+    candidates : mapping of str to label paths, or None
+        Of the requests whose answers are wanted. With None it is only told which requests have one, which is quicker.
+    scrub : callable
+        Takes out of an error what nobody is to read.
     """
     asked = dict.fromkeys(name for name, _ in chunk_lines(books, chunk))
     taken, counts = Taken(), Counter[str]()
     for batch in chunk.sent.values():
         own: dict[str, Completion] = {}
         for path in books.outputs(chunk, batch.id):
-            _read_file(path, asked, constrain, candidates, taken, own, counts)
+            _read_file(path, asked, constrain, candidates, taken, own, counts, scrub)
         if batch.turned_away:
             continue
         read, written = batch.usage or (0, 0)
@@ -88,10 +96,11 @@ def _read_file(
     path: Path,
     asked: Mapping[str, None],
     constrain: Constrain,
-    candidates: Mapping[str, Sequence[LabelPath]],
+    candidates: Mapping[str, Sequence[LabelPath]] | None,
     taken: Taken,
     own: dict[str, Completion],
     counts: Counter[str],
+    scrub: Callable[[str], str],
 ) -> None:
     for line in output_lines(path):
         if line is None:
@@ -101,7 +110,10 @@ def _read_file(
         if name not in asked:
             counts["unknown"] += 1
             continue
-        found = outcome(Request(name, [], list(candidates.get(name, ()))), line, constrain)
+        request = Request(name, [], list((candidates or {}).get(name, ())))
+        found = outcome(request, line, constrain, probabilities=candidates is not None)
+        if found.completion.error is not None:
+            found = replace(found, completion=replace(found.completion, error=scrub(found.completion.error)))
         if name in own:
             counts["repeated"] += 1
         if name not in own or own[name].error is not None:

@@ -56,7 +56,7 @@ def response_completion(request: Request, line: dict[str, Any], constrain: Const
     return outcome(request, line, constrain).completion
 
 
-def outcome(request: Request, line: dict[str, Any], constrain: Constrain) -> Outcome:
+def outcome(request: Request, line: dict[str, Any], constrain: Constrain, *, probabilities: bool = True) -> Outcome:
     """Return what a line of an output or error file says of the request that it names.
 
     Parameters
@@ -67,6 +67,8 @@ def outcome(request: Request, line: dict[str, Any], constrain: Constrain) -> Out
         With ``response`` or ``error``.
     constrain : {'choice', 'json', 'off'}
         How the answer was held to the candidates.
+    probabilities : bool
+        Whether those of the answer's tokens are read, which takes most of the time.
     """
     response = line.get("response") or {}
     content = response.get("body") if isinstance(response, dict) else None
@@ -80,7 +82,7 @@ def outcome(request: Request, line: dict[str, Any], constrain: Constrain) -> Out
             return Outcome("missing", failed)
         return Outcome("refused", failed)
     try:
-        completion = read(request, content, constrain)
+        completion = read(request, content, constrain, probabilities=probabilities)
     except NoAnswerError as error:
         return Outcome("missing", Completion(request.id, error=str(error)))
     cut = content["choices"][0].get("finish_reason") == "length"

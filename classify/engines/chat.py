@@ -70,7 +70,7 @@ def body(
     return value
 
 
-def read(request: Request, answer: Any, constrain: Constrain) -> Completion:
+def read(request: Request, answer: Any, constrain: Constrain, *, probabilities: bool = True) -> Completion:
     """Return the completion that the body of an answer holds: its first choice.
 
     Parameters
@@ -81,6 +81,8 @@ def read(request: Request, answer: Any, constrain: Constrain) -> Completion:
         The body.
     constrain : {'choice', 'json', 'off'}
         How the answer was held to the candidates.
+    probabilities : bool
+        Whether those of the tokens are read.
 
     Returns
     -------
@@ -106,7 +108,7 @@ def read(request: Request, answer: Any, constrain: Constrain) -> Completion:
         why = f"the model refused: {refusal}" if refusal else f"an answer without text (finish_reason {finish})"
         return Completion(request.id, prompt_tokens=read_, completion_tokens=written, error=_writable(why))
     text = _writable(text)
-    steps = _steps(choice)
+    steps = _steps(choice) if probabilities else None
     if request.candidates:
         logprobs = None if steps is None else request_logprobs(request, constrain, steps)
         return Completion(request.id, text, logprobs, read_, written)

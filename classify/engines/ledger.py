@@ -6,7 +6,7 @@ anywhere it is known what may have happened at the provider.
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,8 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from catalog.errors import ShelfmarkError
+from catalog.files import content_hash
 from classify.costs import Budget, Load
-from classify.lines import GrowingLines, count_lines, read_lines
+from classify.lines import GrowingLines
 
 BOOKS = "ledger.jsonl"
 
@@ -67,6 +69,8 @@ class Chunk:
         The file's name at the provider.
     creating : bool
         Whether a batch may have been made of it that is not in the books.
+    doubt : bool
+        Whether a batch may have been made of it that was looked for in vain.
     dropped : bool
         Whether it is not to be sent: others took over its rows.
     sent : dict of str to Sent
@@ -84,6 +88,7 @@ class Chunk:
     again: bool = False
     file: str = ""
     creating: bool = False
+    doubt: bool = False
     dropped: bool = False
     sent: dict[str, Sent] = field(default_factory=dict)
     counts: dict[str, int] | None = None
@@ -97,6 +102,11 @@ class Chunk:
     def done(self) -> bool:
         """Whether its batches have ended, and one of them was not turned away."""
         return not self.open and any(not batch.turned_away for batch in self.sent.values())
+
+    @property
+    def first(self) -> str:
+        """The first batch of it that was not turned away; empty where there is none."""
+        return next((batch.id for batch in self.sent.values() if not batch.turned_away), "")
 
     @property
     def unread(self) -> bool:
@@ -141,13 +151,15 @@ class Ledger:
         self.given_up: dict[str, int] = {}
         self._lines: GrowingLines | None = None
         if (folder / BOOKS).exists():
-            for event in read_lines(folder / BOOKS):
-                self._apply(dict(event))
+            for event in _events(folder / BOOKS):
+                self._apply(event)
 
     @classmethod
     def writing(cls, folder: Path) -> Ledger:
         """Return the books of `folder`, to be used as a context; what a killed process left of a line is cut off."""
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*.tmp"):  # of a killed process
+            leftover.unlink()
         lines = GrowingLines(folder / BOOKS)
         books = cls(folder)
         books._lines = lines
@@ -187,13 +199,11 @@ class Ledger:
         """Return the number of the next chunk."""
         return max(self.chunks, default=0) + 1
 
-    def restore(self, number: int, path: Path, told: dict[str, str]) -> Chunk:
-        """Enter a chunk whose requests are in `path`, as a batch of it tells: what it may cost is not known."""
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        rows, size = count_lines(path), path.stat().st_size
-        about = {"options": told.get("options", ""), "rows": rows, "size": size, "again": False}
-        self.write("chunk", number=number, digest=digest, load=vars(Load(rows)), **about)
+    def restore(self, number: int, options: str, load: Load) -> Chunk:
+        """Enter a chunk whose requests are here, though no line of the books tells of it."""
+        path = self.folder / f"{number:04d}.requests.jsonl"
+        about = {"options": options, "rows": load.rows, "size": path.stat().st_size, "again": False}
+        self.write("chunk", number=number, digest=content_hash(path), load=vars(load), **about)
         return self.chunks[number]
 
     @property
@@ -202,9 +212,14 @@ class Ledger:
         return {batch for chunk in self for batch in chunk.sent}
 
     @property
+    def doubtful(self) -> list[Chunk]:
+        """The chunks of which there may be a batch that nobody has seen."""
+        return [chunk for chunk in self if chunk.doubt]
+
+    @property
     def unsettled(self) -> bool:
         """Whether something may be in flight at the provider, or is here and not read yet."""
-        return any(chunk.open or chunk.creating or chunk.unread for chunk in self)
+        return any(chunk.open or chunk.creating or chunk.unread or chunk.doubt for chunk in self)
 
     def __iter__(self) -> Iterator[Chunk]:
         return iter([chunk for _, chunk in sorted(self.chunks.items())])
@@ -224,6 +239,9 @@ class Ledger:
             chunk.file = event["file"]
         elif kind in ("creating", "not created"):
             chunk.creating = kind == "creating"
+            chunk.doubt = chunk.doubt or not event.get("sure", True)
+        elif kind == "looked":
+            chunk.doubt = False
         elif kind == "created":
             chunk.creating = False
             chunk.sent.setdefault(event["batch"], Sent(event["batch"]))
@@ -237,6 +255,21 @@ class Ledger:
             chunk.counts = event["counts"]
         elif kind == "dropped":
             chunk.dropped = True
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the books; one without an end is being written, or was when a process died."""
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise ShelfmarkError(
+                    f"{path}, line {number}: damaged; put it back from a copy, or move the file away: the run's "
+                    "batches are then found again at the provider"
+                ) from None
 
 
 def read_ledger(run: Path) -> Ledger | None:

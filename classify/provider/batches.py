@@ -11,6 +11,7 @@ from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from classify.engines.batch_files import URL
 from classify.provider.client import OutageError, Provider, RefusedError
+from classify.provider.seen import Seen, seen
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -23,9 +24,6 @@ LOOK_SECONDS = 2.0
 LATE = 12
 """How often what should be there is asked for again: a fresh file, the output of a batch that has just ended."""
 PAGE = 100
-ENDED = ("completed", "failed", "expired", "cancelled")
-"""States of a batch that has ended."""
-
 _LIMIT = re.compile(r"[Ll]imit:?\s*([\d,_]+)")
 
 
@@ -89,7 +87,7 @@ class Batches:
         except (RefusedError, OutageError):
             return  # the provider removes it in time
 
-    def create(self, file: str, digest: str, options: str) -> str | None:
+    def create(self, file: str, told: dict[str, str]) -> str | None:
         """Make a batch of a file that was sent, and return its id; None where nobody knows whether it was made.
 
         Raises
@@ -103,7 +101,7 @@ class Batches:
         ShelfmarkError
             When no such batch will be made.
         """
-        metadata = {"shelfmark": self.run, "chunk": digest, "options": options}
+        metadata = {"shelfmark": self.run, **told}
         try:
             return self.provider.once(
                 lambda api: api.batches.create(
@@ -113,7 +111,7 @@ class Batches:
         except RefusedError as error:
             if is_queue_full(error.code, error.reason):
                 raise QueueFullError(error.reason) from None
-            if file in error.reason or "file" in error.reason.lower():
+            if file in error.reason or "cannot find file" in error.reason.lower():
                 raise UnknownFileError(error.reason) from None
             raise
         except OutageError as error:
@@ -128,43 +126,59 @@ class Batches:
         wait = LOOK_SECONDS
         for looks in range(LOOKS):
             for batch in self.every():
-                mine = (batch.metadata or {}).get("shelfmark") == self.run
-                if batch.id not in known and (
-                    batch.input_file_id == file or (mine and (batch.metadata or {}).get("chunk") == digest)
-                ):
+                mine = batch.told.get("shelfmark") == self.run and batch.told.get("chunk") == digest
+                if batch.id not in known and (batch.input == file or mine):
                     return batch.id
             if looks + 1 < LOOKS:
                 self.provider.sleep(wait)
                 wait *= 2
         return None
 
-    def every(self) -> Iterator[Batch]:
+    def every(self) -> Iterator[Seen]:
         """Yield all batches of the account, the newest first."""
-        page = self.provider.again(lambda api: api.batches.list(limit=PAGE))
+        known: set[str] = set()
+        last = ""
         while True:
-            yield from page.data
-            if not page.has_next_page():
+            after = {"after": last} if last else {}
+            page = self.provider.again(lambda api, after=after: api.batches.list(limit=PAGE, **after))  # type: ignore[misc]
+            fresh = [batch for batch in map(seen, page.data or ()) if batch.id not in known]
+            yield from fresh
+            if not fresh or not page.has_next_page():
                 return
-            last = page.data[-1].id
-            page = self.provider.again(lambda api, last=last: api.batches.list(limit=PAGE, after=last))  # type: ignore[misc]
+            known.update(batch.id for batch in fresh)
+            last = fresh[-1].id
 
-    def mine(self) -> Iterator[Batch]:
+    def mine(self) -> Iterator[Seen]:
         """Yield the batches that carry the run's id, the newest first."""
-        return (batch for batch in self.every() if (batch.metadata or {}).get("shelfmark") == self.run)
+        return (batch for batch in self.every() if batch.told.get("shelfmark") == self.run)
 
-    def retrieve(self, batch: str) -> Batch | None:
+    def retrieve(self, batch: str) -> Seen | None:
         """Return how a batch stands; None where this account knows none of that id."""
         try:
-            return self.provider.again(lambda api: api.batches.retrieve(batch))
+            return seen(self.provider.again(lambda api: api.batches.retrieve(batch)))
         except RefusedError as error:
             if error.status != 404:
                 raise
             return None
 
     def cancel(self, batch: str) -> None:
-        """Stop a batch; what is done of it stays, and is paid. One that has ended already is left as it is."""
+        """Stop a batch; what is done of it stays, and is paid. One that has ended already is left as it is.
+
+        Raises
+        ------
+        ShelfmarkError
+            When the batch is of another account.
+        """
+        import openai
+
+        def stop(api: OpenAI) -> Batch | None:
+            try:
+                return api.batches.cancel(batch)
+            except openai.ConflictError:
+                return None
+
         try:
-            self.provider.again(lambda api: api.batches.cancel(batch))
+            self.provider.again(stop)
         except RefusedError as error:
             if error.status == 404:
                 raise ShelfmarkError(
