@@ -354,7 +354,7 @@ def test_deleted_answers_come_from_the_batches(desk: Desk) -> None:
     (desk.run / "completions.jsonl").unlink()
     assert desk.resume().code == 0
     assert sorted((desk.run / "completions.jsonl").read_text().splitlines()) == whole
-    assert set((desk.calls - before)) <= {LIST}  # whether there are others: nothing is sent or downloaded
+    assert set(desk.calls - before) <= {LIST}  # whether there are others: nothing is sent or downloaded
     desk.check()
 
 
