@@ -13,9 +13,10 @@ from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write
 from catalog.messages import Completion
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
-from classify.engines.base import ModelOptions
+from classify.engines.base import ApiOptions
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, request_line, response_completion
 from classify.lines import GrowingLines, count_lines
+from classify.questions import asked_options
 from classify.run import STAGES, Run
 from classify.rundir import IMPORTED, NO_LLM
 from classify.strategies.base import check_options
@@ -36,8 +37,8 @@ def export_requests(run: Run, folder: Path, format: str, given: dict[str, Any]) 
     format : str
         One of `FORMATS`.
     given : dict
-        Options of the model (`ModelOptions`). The answer is constrained by ``json`` unless they say otherwise: OpenAI
-        knows no ``choice``.
+        Options of the model (`ApiOptions`); what they leave out is as in the run. The answer is constrained by ``json``
+        unless they say otherwise: OpenAI knows no ``choice``.
 
     Returns
     -------
@@ -47,7 +48,8 @@ def export_requests(run: Run, folder: Path, format: str, given: dict[str, Any]) 
     Raises
     ------
     ShelfmarkError
-        When there are no requests, or none without an answer, no model is named, or levels are asked for one by one.
+        When there are no requests, or none without an answer, no model is named, levels are asked for one by one, or
+        batches of them are at a provider.
     """
     if format not in FORMATS:
         raise ShelfmarkError(f"--format {format}: unknown{nearest(format, FORMATS)}; there are: {', '.join(FORMATS)}")
@@ -55,9 +57,11 @@ def export_requests(run: Run, folder: Path, format: str, given: dict[str, Any]) 
         raise ShelfmarkError(
             "--ask-by level asks each question by the answer before; a file of requests cannot do that"
         )
-    kept = {name: run.manifest["engine_options"].get(name) for name in ("llm", "temperature", "max_tokens")}
+    run.require_no_batches()
+    engine = run.manifest["engine_options"] if given.get("llm") else asked_options(run)
+    kept = {name: engine.get(name) for name in ("llm", "temperature", "max_tokens", "stop")}
     given = {"constrain": "json", **{name: value for name, value in kept.items() if value is not None}, **given}
-    options = check_options(ModelOptions, "export", given)
+    options = check_options(ApiOptions, "export", given)
     if not options.llm:
         raise ShelfmarkError("--llm NAME: name the model; it stands in every request of the file")
     with run.locked():

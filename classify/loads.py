@@ -12,6 +12,7 @@ from catalog.schema import SEPARATOR
 from classify.costs import Load
 from classify.engines.base import Constrain, ModelOptions
 from classify.engines.chat import body
+from classify.engines.constraints import JSON_KEY
 from classify.engines.forms import AnswerForm
 from classify.token_counts import TokenCounts
 from rag.tokens import Messages
@@ -83,3 +84,10 @@ def answer_tokens(
     weighed = paths if total else Counter(paths.keys())
     expected = sum(counted[path][0] * times for path, times in weighed.items()) / sum(weighed.values())
     return expected, max(most for _, most in counted.values())
+
+
+def answer_writing(candidates: bool, constrain: Constrain, form: AnswerForm | None) -> Callable[[LabelPath], str]:
+    """Return how answers write a label path, where requests have candidates and where they have none."""
+    if candidates and constrain == "json":
+        return lambda path: json.dumps({JSON_KEY: SEPARATOR.join(path)}, ensure_ascii=False)
+    return form.write if form else SEPARATOR.join

@@ -30,8 +30,6 @@ MEASURED = 20_000
 Dollars = tuple[float, float]
 """Expected, and at most."""
 
-NOTHING = Price(input=0, output=0)
-
 
 @dataclass(frozen=True)
 class Training:
@@ -132,10 +130,10 @@ class ProviderPlan:
     @property
     def dollars(self) -> Dollars | None:
         """What all of it costs, prediction as batches; None where a price is not known."""
-        parts = [self.training and self.training.dollars, self.asked and self.asked.dollars(batch=True)]
-        if (self.training and parts[0] is None) or (self.asked and parts[1] is None):
-            return None
-        return sum(part[0] for part in parts if part), sum(part[1] for part in parts if part)
+        parts = [self.training.dollars] if self.training else []
+        parts += [self.asked.dollars(batch=True)] if self.asked else []
+        known = [part for part in parts if part is not None]
+        return (sum(part[0] for part in known), sum(part[1] for part in known)) if len(known) == len(parts) else None
 
     def check(self, cap: float | None) -> None:
         """Refuse a plan that could cost more than `cap` dollars.
@@ -147,11 +145,14 @@ class ProviderPlan:
         """
         if cap is None:
             return
-        if self.training and self.training.dollars is None:
-            Budget(cap, None, model=f"training {self.base}")
-        budget = Budget(cap, self.asked.price if self.asked else NOTHING, model=self.asked.model if self.asked else "")
+        priced: dict[str, Price | None] = {}
+        if self.training:
+            priced[f"training {self.base}"] = self.training.price if self.training.dollars else None
+        if self.asked:
+            priced[self.asked.model] = self.asked.price
+        budgets = [Budget(cap, price, model=model) for model, price in priced.items()]
         assert self.dollars is not None
-        budget.check(self.dollars[1], "what is planned")
+        budgets[-1].check(self.dollars[1], "what is planned")
 
 
 def plan_training(

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from classify.costs import Price
 from classify.openai_plan import Asked, Dollars, ProviderPlan, Training
+from classify.provider.figures import TuningFigures
 
 
 def provider_value(plan: ProviderPlan) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def provider_value(plan: ProviderPlan) -> dict[str, Any]:
 def _training_value(training: Training) -> dict[str, Any]:
     epochs = training.figures.epochs
     return {
-        "figures": training.figures.model_dump(),
+        "figures": training.figures.model_dump(include=set(TuningFigures.model_fields)),
         "rows": training.rows,
         "held_out": training.held_out,
         "rows_over_budget": training.left_out,

@@ -180,12 +180,15 @@ def plan_run(folder: Path, options: dict[str, Any]) -> Planned:
     from classify.token_counts import token_counts
 
     check_known("plan --run", options, ASKING)
-    run, prices = RunDirectory.open(folder), load_prices(options.get("prices"))
+    run = RunDirectory.open(folder)
+    # What the run may cost, and by which prices, was said when it was begun.
+    cap = options.get("max_cost", run.manifest.get("max_cost"))
+    prices = load_prices(options.get("prices") or run.manifest.get("prices") or None)
     asked = plan_requests(run, options.get("llm", ""), options.get("max_tokens"), prices)
     base = base_of(asked.model)
     made = ProviderPlan(token_counts(base), base, None, asked)
     value = {"run": str(folder), "strategy": run.manifest["strategy"], **provider_value(made)}
-    return Planned(value, provider_tables(made), _problem(lambda: made.check(options.get("max_cost"))))
+    return Planned(value, provider_tables(made), _problem(lambda: made.check(cap)))
 
 
 def _problem(check: Callable[[], None]) -> ShelfmarkError | None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 
 from catalog.errors import ShelfmarkError
-from catalog.messages import LabelPath, Request
-from catalog.schema import SEPARATOR
+from catalog.messages import Request
 from classify.asking import unanswered
 from classify.costs import Prices
 from classify.engines.base import Constrain, ModelOptions
-from classify.engines.constraints import JSON_KEY
-from classify.engines.forms import AnswerForm
 from classify.file_counts import BatchFiles
-from classify.loads import answer_tokens, load_of
+from classify.loads import answer_tokens, answer_writing, load_of
 from classify.openai_plan import Asked, asked, base_of
 from classify.questions import asked_options
 from classify.rundir import RunDirectory
@@ -59,15 +55,8 @@ def plan_requests(run: RunDirectory, llm: str, max_tokens: int | None, prices: P
     # As files of a batch ask: a provider knows no choice.
     constrain: Constrain = "off" if options.get("constrain") == "off" else "json"
     most = max_tokens or options.get("max_tokens")
-    written, _ = answer_tokens(run.taxonomy().counts, counts, _writing(first, constrain, form))
+    written, _ = answer_tokens(run.taxonomy().counts, counts, answer_writing(bool(first.candidates), constrain, form))
     files = BatchFiles(ModelOptions(llm=model, constrain=constrain, max_tokens=most), form)
     requests: Iterator[Request] = files.watch(chain([first], waiting))
     load = load_of(requests, counts, written, most, constrain=constrain, form=form)
     return asked(model, load, files.count, prices)
-
-
-def _writing(request: Request, constrain: Constrain, form: AnswerForm | None) -> Callable[[LabelPath], str]:
-    """Return how answers write a label path."""
-    if request.candidates and constrain == "json":
-        return lambda path: json.dumps({JSON_KEY: SEPARATOR.join(path)}, ensure_ascii=False)
-    return form.write if form else SEPARATOR.join

@@ -13,7 +13,7 @@ from classify.asking import unanswered
 from classify.costs import Budget, load_prices
 from classify.engines.base import ApiOptions
 from classify.engines.batch import nobody
-from classify.loads import answer_tokens, load_of
+from classify.loads import answer_tokens, answer_writing, load_of
 from classify.progress import silent
 from classify.rundir import RunDirectory
 from classify.token_counts import token_counts
@@ -54,7 +54,8 @@ def begin_paying(run: RunDirectory, engine: Any, files: list[Path], again: bool)
         return None
     budget = Budget(cap, price, model=options.llm, batch=batch, spent=_paid_for_fit(run))
     counts = token_counts(options.llm)
-    written, _ = answer_tokens(run.taxonomy().counts, counts)
+    writing = answer_writing(not run.answers_freely, options.constrain, engine.form)
+    written, _ = answer_tokens(run.taxonomy().counts, counts, writing)
     if batch:
         begun = "id" in run.manifest
         if not begun:

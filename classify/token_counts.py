@@ -13,9 +13,9 @@ AROUND_TURN, AROUND_ALL = 4, 3
 """Tokens that OpenAI counts around each turn (three and its role), and that open the answer."""
 
 PROMPT_ABOVE, ANSWER_ABOVE = 1.25, 1.95
-"""`estimate_tokens` over what GPT-4o's tokenizer (o200k) counts: of till descriptions with shop and price 1.25 to 1.71
-(receipts the least), of joined label paths 1.95 to 2.33, on 3,000 rows each of four sets. The least of each is taken,
-so that what is expected is still rather too much."""
+"""`estimate_tokens` over what GPT-4o's tokenizer (o200k) counts: of product texts with shop and price 1.26 to 1.78
+(receipts the least), of joined label paths 1.95 to 2.05 (``benchmarks/tokens.py``, four sets). About the least of each
+is taken, so that what is expected is still rather too much."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ FLOORS = {
 FOLDERS = [name for name in FLOORS if (ROOT / name).is_dir()]
 # Heavy libraries that are extras: imported inside the function that needs them.
 EXTRAS = {"torch", "transformers", "sentence_transformers", "trl", "peft", "datasets", "unsloth", "vllm", "ray"}
-EXTRAS |= {"huggingface_hub", "matplotlib"}
+EXTRAS |= {"huggingface_hub", "matplotlib", "tiktoken"}
 
 
 def imports(file: Path) -> set[tuple[str, bool]]:

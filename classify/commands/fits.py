@@ -144,9 +144,9 @@ def fit(
         write_card(out)
         typer.echo(f"{write_report(out)}: the curves")
     paths = len(model.strategy.taxonomy)
-    typer.echo(
-        f"{out}: a {model.strategy.name} model of {paths:,} label paths; use it with classify --model {out} --test TEST"
-    )
+    name = model.strategy.name
+    kind = f"{'an' if name[0] in 'aeiou' else 'a'} {name} model"
+    typer.echo(f"{out}: {kind} of {paths:,} label paths; use it with classify --model {out} --test TEST")
     if push_to_hub is not None:
         from finetune.hub import push
 

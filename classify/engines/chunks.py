@@ -11,6 +11,7 @@ from typing import IO, Any
 from classify.costs import Load
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS
 from classify.engines.ledger import Chunk, Ledger
+from classify.loads import turns_read
 from classify.token_counts import TokenCounts
 
 
@@ -51,10 +52,7 @@ class ChunkWriter:
     def add(self, line: bytes) -> None:
         """Write a request's line; it must be whole."""
         content = json.loads(line)["body"]
-        turns = list(content["messages"])
-        if "response_format" in content:  # the schema of the answer is read, too, and paid
-            turns.append({"role": "system", "content": json.dumps(content["response_format"], ensure_ascii=False)})
-        read, most_read = self._counts.prompt(turns)
+        read, most_read = self._counts.prompt(turns_read(content))
         most = content["max_tokens"]
         load = Load(1, read, most_read, most if self._written is None else min(self._written, most), most)
         if self._stream is None or not self._fits(self._chunks[-1], len(line), most_read):

@@ -70,7 +70,7 @@ def cancel(folder: Path) -> str:
     provider = Provider(record.wanted["url"])
     status = look_up(provider, job).status
     if status in ("succeeded", "failed", "cancelled"):
-        raise ShelfmarkError(f"{job}: has {status} already; there is nothing to cancel")
+        raise ShelfmarkError(f"{job}: it has ended: {status}; there is nothing to cancel")
     try:
         provider.again(lambda api: api.fine_tuning.jobs.cancel(job))
     except RefusedError:

@@ -143,7 +143,8 @@ class OpenaiStrategy:
         )
         learned = piped_examples(known.take(rows), schema, options.selection, options.stop)
         measured = piped_examples(held_out, schema, options.selection, options.stop)
-        price = load_prices(options.prices).of(options.base)
+        prices = load_prices(options.prices)
+        price = prices.of(options.base)
         expected, at_most = expected * options.epochs, at_most * options.epochs
         about |= {
             "rows": len(rows),
@@ -162,10 +163,10 @@ class OpenaiStrategy:
             if not options.job and not record.made("job"):
                 known_price = price if _dollars(price, 1) is not None else None
                 budget = Budget(options.max_cost, known_price, model=f"a fine-tune of {options.base}")
-                budget.check(about["cost"]["at_most"] or 0.0, "it")
+                budget.check(about["cost"]["at_most"] or 0.0, "the fine-tune")
             about |= _tune(provider, record, order, options.job, progress)
         if about["trained_tokens"] is not None:
-            about["cost"]["actual"] = _dollars(price, about["trained_tokens"])
+            about["cost"]["actual"] = _dollars(prices.of(about["base"]), about["trained_tokens"])
         labelled = zip((one.prompt for one in measured), held_out.require_labels(), strict=True)
         # Of a job that learned from other rows it is not known which it did not.
         return cls(schema, taxonomy, options, about, list(labelled) if about["same_rows"] else [])

@@ -75,7 +75,7 @@ class Forked:
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self.process, self.folder = process, folder
 
-    def __call__(self, *arguments: object, **options: float) -> Ended:
+    def __call__(self, *arguments: object, **options: object) -> Ended:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps({"arguments": list(map(str, arguments)), **options}), file=self.process.stdin, flush=True)

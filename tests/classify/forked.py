@@ -14,6 +14,10 @@ process for each job that it is asked for. Reads one JSON object a line, and ans
     Press ctrl-C at this event.
 ``kill_after``, optional
     Kill it after so many seconds.
+``environment``, optional
+    Variables to set.
+``calls``, optional
+    A call of a provider's API is an event, too, and so is its answer; and nothing is waited for.
 ``largest``, optional
     No file may grow beyond so many bytes: what a full disk does.
 
@@ -31,6 +35,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import faiss  # noqa: F401
+import openai  # noqa: F401
 import pandas  # noqa: F401
 import sklearn.feature_extraction.text
 import sklearn.isotonic
@@ -38,12 +43,14 @@ import sklearn.linear_model  # noqa: F401
 
 import classify.cli
 import classify.run
+import classify.strategies.openai
 import classify.strategies.rag
 import classify.submit
 import postprocess.snap  # noqa: F401
 import rag.ngram
 import rag.vote
 from classify.lines import GrowingLines
+from classify.provider.client import Provider
 
 FOLDER = sys.argv[1]
 EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
@@ -85,6 +92,19 @@ class Halves:
         return count
 
 
+def count_calls(events: Events) -> None:
+    """Make events of the calls of a provider's API, and wait for nothing."""
+    once = Provider.once
+
+    def counted(self: Provider, call: Any) -> Any:
+        events.add("call")
+        answer = once(self, call)
+        events.add("answer")
+        return answer
+
+    Provider.once, Provider.sleep = counted, staticmethod(lambda seconds: None)  # type: ignore[method-assign]
+
+
 def carry_out(job: dict[str, Any], place: Path) -> None:
     """Run the command in this process, which ends with it."""
     for number, name in ((1, "out"), (2, "err")):
@@ -93,6 +113,9 @@ def carry_out(job: dict[str, Any], place: Path) -> None:
         classify.run.BLOCK_ROWS, classify.run.FLUSH_SECONDS = job["block"], 0.0
     rag.vote.HELD_OUT_ROWS, rag.vote.PRICE_WEIGHTS, rag.vote.OTHER_WEIGHTS = 60, (0.0, 0.2), (0.7, 1.0)
     events, make = Events(place / "events", job), GrowingLines.__init__
+    os.environ.update(job.get("environment", {}))
+    if "calls" in job:
+        count_calls(events)
 
     def make_halves(lines: GrowingLines, path: Path, keep: int | None = None) -> None:
         make(lines, path, keep)

@@ -97,7 +97,7 @@ def test_two_files(command, shop) -> None:
 def test_mistakes(refused, shop, tmp_path) -> None:
     train = ("plan", "--train", shop.train_file)
     line = refused(*train, "--strategy", "tree")
-    assert line == "classify: --strategy tree: cannot be planned; what can be planned: lora"
+    assert line == "classify: --strategy tree: cannot be planned; what can be planned: lora, openai"
     assert "did you mean 'lora'" in refused(*train, "--strategy", "lore")
     assert "--base gpt2: its shape is not known here" in refused(*train, "--base", "gpt2")
     assert "did you mean 'lora-small'" in refused(*train, "--recipe", "lora-smal")
@@ -106,5 +106,9 @@ def test_mistakes(refused, shop, tmp_path) -> None:
     assert "one of --test and --test-rows" in refused(*train, "--test", shop.test_file, "--test-rows", 5)
     assert "cannot hold a row of each" in refused(*train, "--sample", 2)
     assert "cannot be read" in refused(*train, "--cards", tmp_path / "none.toml")
-    assert "Missing option" in refused("plan")
+    assert refused("plan") == "classify: give one of --train TRAIN and --run RUN; see classify plan --help"
+    assert "--run RUN" in refused(*train, "--run", tmp_path)
+    line = refused(*train, "--max-training-tokens", 5)
+    assert line.startswith("classify: --max-training-tokens is not an option of plan --strategy lora; it has --base")
+    assert "--llm is not an option of plan --strategy lora" in refused(*train, "--llm", "gpt-4o")
     assert refused("plan", "--train", tmp_path / "none.features")
