@@ -114,10 +114,11 @@ def import_answers(run: Run, files: Iterable[Path]) -> str:
     Raises
     ------
     ShelfmarkError
-        When a file is missing or no such output, or nothing in them belongs to the run.
+        When a file is missing or no such output, nothing in them belongs to the run, or batches of it are in flight.
     """
     with run.locked():
         run.mend()
+        run.require_no_batches()
         if run.manifest["engine"] == NO_LLM and count_lines(run.folder / ANSWERS):
             raise ShelfmarkError(
                 f"{run.folder}: the retriever has answered; delete completions.jsonl to import a model's answers"

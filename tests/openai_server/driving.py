@@ -3,9 +3,11 @@
 What is checked is read from the raw files with plain JSON, and from the server's bills: not by the engine's own reader.
 """
 
+import functools
 import json
 import os
 import random
+import ssl
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ from tests.openai_server.state import KEY, State
 
 MODEL = "gpt-4o-mini"
 RUN = "run-of-the-driver"
+CERTIFICATES = functools.cache(ssl.create_default_context)
+"""To read them for each client takes longer than most drives."""
 MOST_RESTARTS = 200
 REFUSED, FILTERED = "number 21 ", "number 35 "
 """Products that the model refuses, and that the provider's filter stops."""
@@ -96,7 +100,11 @@ def some_requests(rows: int) -> list[Request]:
 def at_once() -> Iterator[list[float]]:
     """Have the provider's client use the server's key and never wait; give the seconds that it would have waited."""
     slept: list[float] = []
-    with patch.object(Provider, "sleep", staticmethod(slept.append)), patch.dict(os.environ, OPENAI_API_KEY=KEY):
+    with (
+        patch.object(Provider, "sleep", staticmethod(slept.append)),
+        patch.object(ssl, "create_default_context", CERTIFICATES),
+        patch.dict(os.environ, OPENAI_API_KEY=KEY),
+    ):
         yield slept
 
 

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.openai_server import KEY, Server, running
+from catalog.schema import SEPARATOR
+from tests.openai_server import KEY, ORG, Server, running
 from tests.openai_server.driving import check_books, check_costs, some_requests
+from tests.openai_server.state import Tuned
+from tests.openai_server.taught import Taught
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("killed.py")
 ROWS = 12
+OWN = "ft:gpt-4o-mini:loopback::own"
 Killed = Callable[..., dict[str, Any]]
 
 
@@ -81,3 +85,31 @@ def test_killed_at_every_moment(killed, tmp_path: Path, lines, faults: dict[str,
             assert len(server.state.batches) == batches, (moment, first["events"][-3:])
             assert set(server.state.processed().values()) == {1}, (moment, first["events"][-3:])
     assert moment > 30
+
+
+def test_the_whole_command_killed_at_some_moments(killed, shop, tmp_path: Path, lines) -> None:
+    """From the first line of the books on; what was before is in the tests of killed runs."""
+    with running(steps_per_batch=2) as server:
+        server.state.tuned[OWN] = Tuned(OWN, ORG, 0, Taught())
+        server.state.tuned[OWN].taught.learn(
+            [{"role": "user", "content": "a"}, {"role": "assistant", "content": SEPARATOR.join(shop.train.labels[0])}]
+        )
+
+        def command(folder: Path) -> list[str]:
+            files = ["--train", shop.train_file, "--test", shop.test_file, "--limit", ROWS, "--run", folder]
+            return list(map(str, ["--strategy", "openai", "--model", OWN, *files, "--poll", 0.01]))
+
+        whole = killed(server, arguments=command(tmp_path / "whole"))
+        assert whole["code"] == 0, whole["err"]
+        for moment in range(1, len(whole["events"]) + 1, 5):
+            folder = tmp_path / f"run-{moment}"
+            for kept in (server.state.batches, server.state.files, server.state.ledger):
+                kept.clear()
+            server.faults.expire = 1
+            assert killed(server, arguments=command(folder), kill_at=moment)["code"] == -signal.SIGKILL
+            again = killed(server, arguments=["resume", str(folder)])
+            assert again["code"] == 0, (moment, again["err"])
+            check_books(folder / "batches", server.state)
+            assert set(server.state.processed().values()) == {1}
+            assert len(server.state.batches) == 2
+            assert len(lines(folder / "completions.jsonl")) == len(lines(folder / "predictions.jsonl")) == ROWS
