@@ -10,7 +10,7 @@ from classify.costs import Load
 from classify.engines.ledger import Chunk, Ledger
 from classify.engines.sending import LONGEST_PAUSE, PAUSE, Sender, of_others
 from classify.loads import load_of_body
-from classify.provider.batches import LATE, Batches
+from classify.provider.batches import LATE, LOOKS, Batches
 from classify.provider.client import RefusedError
 from classify.provider.seen import Seen
 from classify.token_counts import TokenCounts
@@ -84,9 +84,16 @@ class Finder:
         self._sender.reckon()
 
     def look_for_doubtful(self) -> None:
-        """Look a last time for batches of which nobody heard, and that were not to be seen."""
-        doubtful = self.books.doubtful
-        self.find_strays()
+        """Look a last time, and for a while, for batches of which nobody heard, and that were not to be seen."""
+        doubtful, known = self.books.doubtful, self.books.known
+        wait = PAUSE
+        for looks in range(LOOKS):
+            self.find_strays()
+            if self.books.known != known:
+                break
+            if looks + 1 < LOOKS:
+                self.batches.provider.sleep(wait)
+                wait *= 2
         for chunk in doubtful:
             self.books.write("looked", number=chunk.number)
 
