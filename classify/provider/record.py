@@ -96,9 +96,9 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
     """Yield what was written; a line that a killed process left torn is none."""
     if not file.is_file():
         return
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        if line.endswith("\n"):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ShelfmarkError(f"{file}: damaged ({error.msg}); the provider's own list has the job") from None
+    # By bytes: a text has more ends of lines (U+2028, U+0085), and they are written as they are.
+    for line in file.read_bytes().split(b"\n")[:-1]:
+        try:
+            yield json.loads(line.decode("utf-8", "replace"))
+        except json.JSONDecodeError as error:
+            raise ShelfmarkError(f"{file}: damaged ({error.msg}); the provider's own list has the job") from None

@@ -163,6 +163,22 @@ def test_a_torn_line_of_the_record_is_none(bench, record):
     assert [event["did"] for event in Record(bench.folder).events] == ["begun", "asked"]
 
 
+def test_a_record_whose_text_has_other_ends_of_lines(bench):
+    made = Record(bench.folder)
+    made.begin({"suffix": "a\u2028b\x85c"}, {})
+    assert Record(bench.folder).wanted == made.wanted
+
+
+@pytest.mark.parametrize("fault", ["http_500", "http_drop"])
+def test_events_that_cannot_be_had_end_nothing(bench, order, record, fault):
+    provider = Provider()
+    name = make_job(provider, record, order)
+    faults = bench.server.faults
+    setattr(faults, fault, 1e9)
+    faults.http_routes = ["GET /v1/fine_tuning/jobs/{id}/events"]
+    assert follow(provider, name, progress=silent, tell=print, folder="here").status == "succeeded"
+
+
 def test_a_page_for_people_is_no_api(bench, monkeypatch):
     with pytest.raises(ShelfmarkError, match="no API answers there"):
         Provider().once(lambda api: "<html>")
