@@ -103,10 +103,11 @@ def ask(
 
         def write() -> None:
             nonlocal count
-            lines.append(held)
-            advance(len(held))
-            count += len(held)
-            held.clear()
+            # Taken out first: what was torn by a full disk must not be followed by the same once more.
+            taken, held[:] = held[:], []
+            lines.append(taken)
+            advance(len(taken))
+            count += len(taken)
 
         with progress("answer", len(ids)) as advance, closing(_closable(engine.complete(sent()))) as completions:
             advance(len(ids) - missing)

@@ -19,7 +19,7 @@ from classify.engines.batch_files import MOST_BYTES, MOST_ROWS
 from classify.file_counts import BatchFiles
 from classify.loads import answer_tokens, load_of
 from classify.provider.figures import TuningFigures
-from classify.token_counts import TokenCounts
+from classify.token_counts import TokenCounts, base_of
 from classify.training_rows import choose_within
 from finetune.examples import hold_out
 from finetune.piped import piped_prompts
@@ -256,8 +256,3 @@ def asked(model: str, load: Load, files: int, prices: Prices) -> Asked:
     """Return what it takes to have so much answered by a model."""
     base = prices.of(base_of(model))
     return Asked(model, load, files, prices.of(model), base.enqueued if base else [])
-
-
-def base_of(model: str) -> str:
-    """Return the model that a tuned one was tuned from; another is its own."""
-    return model.split(":")[1] if model.startswith("ft:") else model

@@ -117,10 +117,10 @@ def _plan_lora(question: Question) -> Planned:
 
 def _plan_openai(question: Question) -> Planned:
     from classify.costs import load_prices
-    from classify.openai_plan import ProviderPlan, base_of, plan_products, plan_training
+    from classify.openai_plan import ProviderPlan, plan_products, plan_training
     from classify.openai_plan_table import provider_tables, provider_value
     from classify.strategies.openai import OpenaiOptions
-    from classify.token_counts import token_counts
+    from classify.token_counts import base_of, token_counts
 
     asking = {name: question.options.get(name) for name in ASKING}
     figures = check_options(
@@ -173,11 +173,11 @@ def plan_run(folder: Path, options: dict[str, Any]) -> Planned:
         When it is no run, its requests are not written or all answered, no model is known, or an option is wrong.
     """
     from classify.costs import load_prices
-    from classify.openai_plan import ProviderPlan, base_of
+    from classify.openai_plan import ProviderPlan
     from classify.openai_plan_table import provider_tables, provider_value
     from classify.run_plan import plan_requests
     from classify.rundir import RunDirectory
-    from classify.token_counts import token_counts
+    from classify.token_counts import base_of, token_counts
 
     check_known("plan --run", options, ASKING)
     run = RunDirectory.open(folder)

@@ -75,6 +75,7 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
     try:
         ask(run.folder, engine, paths, progress=run.progress, note=note, again=again)
     finally:
+        run.mend()  # a full disk tears a line, too
         note(**tally(run.folder))
 
 

@@ -12,7 +12,7 @@ from classify.costs import Prices
 from classify.engines.base import Constrain, ModelOptions
 from classify.file_counts import BatchFiles
 from classify.loads import answer_tokens, answer_writing, load_of
-from classify.openai_plan import Asked, asked, base_of
+from classify.openai_plan import Asked, asked
 from classify.questions import asked_options
 from classify.rundir import RunDirectory
 from classify.token_counts import token_counts
@@ -51,7 +51,7 @@ def plan_requests(run: RunDirectory, llm: str, max_tokens: int | None, prices: P
     first = next(waiting, None)
     if first is None:
         raise ShelfmarkError(f"{run.folder}: every request has an answer; carry on with classify resume {run.folder}")
-    counts, form = token_counts(base_of(model)), run.answer_form()
+    counts, form = token_counts(model), run.answer_form()
     # As files of a batch ask: a provider knows no choice.
     constrain: Constrain = "off" if options.get("constrain") == "off" else "json"
     most = max_tokens or options.get("max_tokens")

@@ -57,12 +57,17 @@ def token_counts(model: str) -> TokenCounts:
     Parameters
     ----------
     model : str
-        A provider's name for it; of ``ft:BASE:...`` the base counts.
+        A provider's name for it; of a tuned one the base counts (`base_of`).
     """
-    tables = _tables(model.split(":")[1] if model.startswith("ft:") and model.count(":") else model)
+    tables = _tables(base_of(model))
     if tables is None:
         return TokenCounts("estimated", False, _estimate)
     return TokenCounts(f"tiktoken {tables.name}", True, lambda text: len(tables.encode_ordinary(text)))
+
+
+def base_of(model: str) -> str:
+    """Return the model that a tuned one, ``ft:BASE:...``, was tuned from; another is its own."""
+    return model.split(":")[1] if model.startswith("ft:") else model
 
 
 def _estimate(text: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from catalog.errors import ShelfmarkError
@@ -158,9 +158,19 @@ class Provider:
         return answer
 
     def scrub(self, text: str) -> str:
-        """Return the text on one line, without the key, and not too long."""
-        text = " ".join(text.replace(self._key, "***").split())
+        """Return the text on one line, without the key and half signs, which nothing can write, and not too long."""
+        text = " ".join(text.replace(self._key, "***").encode("utf-8", "replace").decode().split())
         return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+    def masked(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the same bytes, in other blocks, with ``***`` for the key wherever it stands."""
+        key, rest = self._key.encode(), b""
+        for block in blocks:
+            *before, rest = (rest + block).split(key)
+            sure = max(len(rest) - len(key) + 1, 0)  # the key may begin after it, and end in the next block
+            yield b"***".join([*before, rest[:sure]])
+            rest = rest[sure:]
+        yield rest
 
     def _meaning(self, error: openai.APIStatusError) -> ShelfmarkError:
         """Return what an HTTP error means for whoever called."""

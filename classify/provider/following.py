@@ -116,8 +116,8 @@ def events(provider: Provider, name: str, seen: set[str]) -> list[FineTuningJobE
 def _new_events(provider: Provider, name: str, seen: set[str]) -> list[FineTuningJobEvent]:
     try:
         new = events(provider, name, seen)
-    except RefusedError:
-        return []  # they are told for convenience
+    except ShelfmarkError:
+        return []  # they are told for convenience: where they cannot be had, the job goes on
     seen |= {event.id for event in new}
     return new
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ class Record:
     ``begun``
         What is wanted, and the id of this fit.
     ``asked``, ``refused``, ``made``
-        Of ``what``: one of the files, or the job. An ``asked`` without one of the others may have been done or not.
+        Of ``what``: one of the files, or the job. An ``asked`` without one of the others right behind it may have been
+        done or not, whatever became of later ones.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ class Record:
         """
         if self.events and self.wanted != wanted:
             name = min(key for key in wanted.keys() | self.wanted.keys() if wanted.get(key) != self.wanted.get(key))
-            if self.state("job") in ("asked", "made"):
+            if self.made("job") or self.unheard("job"):
                 what = f"{name.replace('_', ' ')} was {self.wanted.get(name)}, now {wanted.get(name)}"
                 raise ShelfmarkError(
                     f"{self.file.parent}: belongs to another fine-tune ({what}); give it the same again, choose "
@@ -82,9 +84,10 @@ class Record:
         """What was told of it then."""
         return dict(self.events[0]["about"]) if self.events else {}
 
-    def state(self, what: str) -> str:
-        """Return ``asked``, ``refused`` or ``made``, whatever happened last; empty where nothing did."""
-        return next((str(event["did"]) for event in reversed(self.events) if event.get("what") == what), "")
+    def unheard(self, what: str) -> bool:
+        """Tell whether it was asked for once, or more often, and nobody heard what became of that."""
+        did = [event["did"] for event in self.events if event.get("what") == what]
+        return "made" not in did and ("asked", "asked") in pairwise([*did, "asked"])
 
     def made(self, what: str) -> str:
         """Return the provider's id of what was made; empty where it is not known to be."""
@@ -96,9 +99,9 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
     """Yield what was written; a line that a killed process left torn is none."""
     if not file.is_file():
         return
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        if line.endswith("\n"):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ShelfmarkError(f"{file}: damaged ({error.msg}); the provider's own list has the job") from None
+    # By bytes: a text has more ends of lines (U+2028, U+0085), and they are written as they are.
+    for line in file.read_bytes().split(b"\n")[:-1]:
+        try:
+            yield json.loads(line.decode("utf-8", "replace"))
+        except json.JSONDecodeError as error:
+            raise ShelfmarkError(f"{file}: damaged ({error.msg}); the provider's own list has the job") from None

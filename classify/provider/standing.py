@@ -115,7 +115,7 @@ def _begun(folder: Path) -> tuple[Record, str]:
     record = Record(place)
     job = record.made("job")
     if not job:
-        asked = record.state("job") == "asked"
-        what = "it is not known whether its job was made" if asked else "its job is not made yet"
+        unheard = record.unheard("job")
+        what = "it is not known whether its job was made" if unheard else "its job is not made yet"
         raise ShelfmarkError(f"{folder}: {what}; give the fit's command again, which finds out")
     return record, job

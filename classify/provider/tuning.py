@@ -122,7 +122,7 @@ def attach(provider: Provider, record: Record, job: str) -> str:
     if known not in ("", job):
         raise ShelfmarkError(f"--job {job}: {record.file.parent} is of {known}; choose another --out")
     if not known:
-        if record.state("job") == "asked":
+        if record.unheard("job"):
             raise ShelfmarkError(
                 f"--job {job}: {record.file.parent} may have made a job of its own; leave --job out and it is looked "
                 "for, or choose another --out"
@@ -163,7 +163,7 @@ def _made_once(
     if record.made(what):
         return record.made(what)
     for tries in range(TRIES):
-        found = _look(provider, find) if record.state(what) == "asked" else None
+        found = _look(provider, find) if record.unheard(what) else None
         if found is None:
             record.add("asked", what=what)
             try:

@@ -15,6 +15,7 @@ from catalog.schema import PRESETS
 from classify.asking import ANSWERS, ASKED
 from classify.held_out import HELD_OUT
 from classify.job import Job
+from classify.lines import GrowingLines
 from classify.run import Run
 from classify.strategies.rag import RagOptions
 
@@ -460,3 +461,25 @@ def test_options_of_the_fit_cannot_be_changed_after_it(model_of, shop, tmp_path,
     done = command("--model", tmp_path / "several", "--test", shop.known, "--run", tmp_path / "one", "--top-k", "3")
     assert done.code == 0
     assert "held out" not in done.out
+
+
+def test_a_full_disk_tears_the_last_answer_alone(job, clever, tmp_path, lines, monkeypatch) -> None:
+    Run.start(tmp_path / "run", job(calibrate=0)).execute("requests")
+    write, failed = GrowingLines.append, []
+
+    def full(self: GrowingLines, values) -> None:
+        rows = list(values)
+        if self.path.name == ANSWERS and self.lines == 5 and not failed:
+            failed.append(self.path)
+            self._stream.write(b'{"id": "torn')
+            raise OSError(28, "No space left on device", str(self.path))
+        write(self, rows)
+
+    monkeypatch.setattr(GrowingLines, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        Run.open(tmp_path / "run").execute()
+    run = Run.open(tmp_path / "run")
+    run.execute()
+    names = [line["id"] for line in lines(tmp_path / "run" / ANSWERS)]
+    assert len(names) == len(set(names)) == 90
+    assert run.manifest["asking"]["errors"] == 0

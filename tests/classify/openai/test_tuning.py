@@ -10,7 +10,7 @@ from classify.provider import tuning
 from classify.provider.client import Provider
 from classify.provider.following import follow, loss_curve, read_curve
 from classify.provider.record import Record
-from classify.provider.tuning import Order, make_job
+from classify.provider.tuning import Order, attach, make_job
 
 JOBS = "POST /v1/fine_tuning/jobs"
 FILES = "POST /v1/files"
@@ -63,6 +63,48 @@ def test_a_list_that_lags_behind(bench, order, record, monkeypatch):
     make_job(Provider(), record, order)
     assert len(bench.jobs) == 1
     assert len(waits) == 4
+
+
+@pytest.fixture
+def late(bench, monkeypatch):
+    """A job whose making nobody heard of shows only after another was refused for want of room."""
+    faults = bench.server.faults
+    faults.after_drop, faults.after_routes, faults.http_routes = 1, [JOBS], [JOBS]
+    creates = bench.server.state.calls
+    looks = 0
+
+    def later(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            faults.http_429 = 1
+        for job in bench.jobs:
+            job.org = "org-loopback" if creates[JOBS] > 1 else "org-hidden"
+
+    monkeypatch.setattr(Provider, "sleep", staticmethod(later))
+
+
+def test_a_job_that_shows_after_another_was_refused(bench, order, record, late):
+    name = make_job(Provider(), record, order)
+    assert [job.id for job in bench.jobs] == [name]
+    assert bench.server.state.calls[JOBS] == 2
+
+
+@pytest.mark.parametrize(("did", "unheard"), [("a", True), ("ar", False), ("aar", True), ("ara", True), ("aam", False)])
+def test_what_became_of_a_job_is_unheard(bench, order, record, did, unheard):
+    names = {"a": "asked", "r": "refused", "m": "made"}
+    for one in did:
+        record.add(names[one], what="job", id="ftjob-1")
+    assert record.unheard("job") == unheard
+    other = {**record.wanted, "suffix": "other"}
+    if unheard or "m" in did:
+        with pytest.raises(ShelfmarkError, match="belongs to another fine-tune"):
+            Record(bench.folder).begin(other, {})
+    else:
+        Record(bench.folder).begin(other, {})
+    if unheard:
+        with pytest.raises(ShelfmarkError, match="may have made a job of its own"):
+            attach(Provider(), record, "ftjob-2")
 
 
 def test_a_trouble_that_lasts_ends(bench, order, record):
@@ -161,6 +203,22 @@ def test_a_torn_line_of_the_record_is_none(bench, record):
     assert again.events == record.events
     again.add("asked", what="train")
     assert [event["did"] for event in Record(bench.folder).events] == ["begun", "asked"]
+
+
+def test_a_record_whose_text_has_other_ends_of_lines(bench):
+    made = Record(bench.folder)
+    made.begin({"suffix": "a\u2028b\x85c"}, {})
+    assert Record(bench.folder).wanted == made.wanted
+
+
+@pytest.mark.parametrize("fault", ["http_500", "http_drop"])
+def test_events_that_cannot_be_had_end_nothing(bench, order, record, fault):
+    provider = Provider()
+    name = make_job(provider, record, order)
+    faults = bench.server.faults
+    setattr(faults, fault, 1e9)
+    faults.http_routes = ["GET /v1/fine_tuning/jobs/{id}/events"]
+    assert follow(provider, name, progress=silent, tell=print, folder="here").status == "succeeded"
 
 
 def test_a_page_for_people_is_no_api(bench, monkeypatch):
