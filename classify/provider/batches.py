@@ -194,7 +194,7 @@ class Batches:
                 api.files.with_streaming_response.content(file) as response,
                 atomic_write(path, binary=True) as out,
             ):
-                for block in response.iter_bytes(1 << 20):
+                for block in self.provider.masked(response.iter_bytes(1 << 20)):
                     out.write(block)
 
         wait = LOOK_SECONDS / 4
