@@ -14,7 +14,8 @@ from rich.text import Text
 from catalog.errors import ShelfmarkError
 from classify.cost_rows import dollars
 from classify.costs import Budget, load_prices
-from classify.engines.ledger import Chunk, Ledger, books_report, read_ledger
+from classify.engines.books_report import books_report
+from classify.engines.ledger import Chunk, Ledger, read_ledger
 from classify.provider.batches import Batches
 from classify.provider.client import Provider
 from classify.provider.seen import ENDED

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-from pydantic import Field, field_validator
+from typing import Any, ClassVar
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion, LabelPath, Request
 from classify.costs import Budget
-from classify.engines.base import ApiOptions
 from classify.engines.batch_answers import Taken, take_in
 from classify.engines.batch_files import Outcome, request_line
+from classify.engines.batch_options import BatchOptions
+from classify.engines.books_report import books_report
 from classify.engines.chunks import ChunkWriter, chunk_lines, options_hash, some_lines
-from classify.engines.connection import check_url
 from classify.engines.finding import Finder
 from classify.engines.forms import AnswerForm
-from classify.engines.ledger import Chunk, Ledger, books_report
+from classify.engines.ledger import Chunk, Ledger
 from classify.engines.sending import Sender
 from classify.engines.survey import survey
 from classify.provider.batches import Batches
-from classify.provider.client import DEFAULT_URL, OutageError, Provider
+from classify.provider.client import OutageError, Provider
 from classify.token_counts import token_counts
 
 FIRST_POLL = 1.0
@@ -36,50 +33,6 @@ PATIENCE = 20
 def nobody(line: str) -> None:
     """Tell nobody."""
     del line
-
-
-class BatchOptions(ApiOptions):
-    """What a user chooses of batches.
-
-    Attributes
-    ----------
-    constrain : {'json', 'off'}
-        As in `ModelOptions`; OpenAI knows no ``choice``.
-    base_url : str
-        Of the API, up to ``/v1``; by default what ``OPENAI_BASE_URL`` says, else OpenAI's own.
-    logprobs : bool
-        Whether to ask for the tokens' probabilities, by which answers tell how sure they are.
-    retries : int
-        How often a request is asked again that a batch ended without.
-    tier : int or None
-        The account's usage tier, which says how many tokens may wait at once; by default that is found out.
-    max_enqueued_tokens : int or None
-        The same in tokens; goes before the tier.
-    poll : float
-        Seconds between two looks at batches, at most.
-    timeout : float
-        Seconds that a call may take to begin to answer.
-    """
-
-    free: ClassVar[frozenset[str]] = frozenset(
-        {"base_url", "retries", "tier", "max_enqueued_tokens", "poll", "timeout"}
-    )
-
-    constrain: Literal["json", "off"] = "json"
-    base_url: str = Field(
-        default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_URL, validate_default=True
-    )
-    logprobs: bool = True
-    retries: int = Field(default=3, ge=0, le=100)
-    tier: int | None = Field(default=None, ge=1)
-    max_enqueued_tokens: int | None = Field(default=None, ge=1)
-    poll: float = Field(default=60.0, gt=0, allow_inf_nan=False)
-    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
-
-    @field_validator("base_url")
-    @classmethod
-    def _address(cls, url: str) -> str:
-        return check_url(url)
 
 
 class BatchEngine:

@@ -7,7 +7,6 @@ anywhere it is known what may have happened at the provider.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Self
 
 from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
-from classify.costs import Budget, Load
+from classify.costs import Load
 from classify.lines import GrowingLines
 
 BOOKS = "ledger.jsonl"
@@ -276,35 +275,3 @@ def read_ledger(run: Path) -> Ledger | None:
     """Return the books of a run; None where it has sent no batch."""
     folder = run / "batches"
     return Ledger(folder) if (folder / BOOKS).exists() else None
-
-
-def books_report(books: Ledger, budget: Budget) -> dict[str, Any]:
-    """Return what there is to tell of a run's batches, as JSON values.
-
-    Returns
-    -------
-    dict
-        ``batches`` by status; ``estimate``, [expected, at most] in dollars, of all that was not asked again, and
-        ``cost``, in dollars, both None where the price is not known; ``resent``: rows asked again; and the sums of the
-        chunks' counts.
-    """
-    statuses: Counter[str] = Counter()
-    told: Counter[str] = Counter()
-    expected = most = 0.0
-    for chunk in books:
-        statuses.update("turned away" if one.turned_away else one.status or "sent" for one in chunk.sent.values())
-        told.update(chunk.counts or {})
-        if chunk.again:
-            told["resent"] += chunk.rows * (not chunk.dropped)
-        elif not chunk.dropped:
-            dollars = (0.0, 0.0) if budget.price is None else chunk.load.dollars(budget.price, batch=True)
-            expected, most = expected + dollars[0], most + dollars[1]
-    known = budget.price is not None
-    names = ("resent", "cut", "refused", "lost", "unknown", "repeated", "damaged", "unsure")
-    return {
-        "batches": dict(sorted(statuses.items())),
-        "estimate": [round(expected, 6), round(most, 6)] if known else None,
-        "cost": round(budget.dollars(told["read"], told["written"]), 6) if known else None,
-        "billed_tokens": [told["read"], told["written"]],
-        **{name: told[name] for name in names},
-    }

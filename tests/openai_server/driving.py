@@ -19,7 +19,8 @@ from unittest.mock import patch
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion, Request, request_id
 from classify.costs import Budget, load_prices
-from classify.engines.batch import BatchEngine, BatchOptions
+from classify.engines.batch import BatchEngine
+from classify.engines.batch_options import BatchOptions
 from classify.engines.ledger import Ledger
 from classify.provider.client import Provider
 from tests.openai_server.running import Server, running

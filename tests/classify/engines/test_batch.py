@@ -10,7 +10,8 @@ import pytest
 from catalog.errors import ShelfmarkError
 from catalog.messages import Request, request_id
 from classify.costs import Budget, load_prices
-from classify.engines.batch import BatchEngine, BatchOptions
+from classify.engines.batch import BatchEngine
+from classify.engines.batch_options import BatchOptions
 from classify.engines.ledger import Ledger
 from tests.openai_server import Server, running
 from tests.openai_server.driving import MODEL, RUN, Driven, at_once, check_books, drive, random_faults, some_requests

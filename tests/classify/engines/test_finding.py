@@ -12,7 +12,8 @@ from catalog.errors import ShelfmarkError
 from catalog.messages import Completion
 from classify.costs import Budget, load_prices
 from classify.engines import retry
-from classify.engines.batch import BatchEngine, BatchOptions
+from classify.engines.batch import BatchEngine
+from classify.engines.batch_options import BatchOptions
 from classify.engines.ledger import Ledger
 from classify.provider.client import Provider
 from classify.provider.seen import seen

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from catalog.errors import ShelfmarkError
 from classify.costs import Budget, Load, load_prices
-from classify.engines.ledger import Chunk, Ledger, books_report, read_ledger
+from classify.engines.books_report import books_report
+from classify.engines.ledger import Chunk, Ledger, read_ledger
 
 LOAD = Load(3, 30.0, 40.0, 6.0, 48.0)
 ENDED = {"status": "completed", "turned_away": False, "usage": [25, 5], "reason": ""}

@@ -37,7 +37,8 @@ import classify.strategies.openai
 import classify.tables
 from classify.asking import ask
 from classify.costs import Budget, load_prices
-from classify.engines.batch import BatchEngine, BatchOptions
+from classify.engines.batch import BatchEngine
+from classify.engines.batch_options import BatchOptions
 from classify.lines import GrowingLines
 from classify.progress import silent
 from classify.provider.client import Provider
