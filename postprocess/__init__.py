@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from postprocess.answers import Summary, read_answers, snap_file
+    from postprocess.answers import read_answers
+    from postprocess.files import Summary, snap_file
     from postprocess.snap import Snapped, Snapper
 
 __all__ = ["Snapped", "Snapper", "Summary", "read_answers", "snap_file"]
@@ -14,9 +15,9 @@ __all__ = ["Snapped", "Snapper", "Summary", "read_answers", "snap_file"]
 _PLACES = {
     "Snapped": "snap",
     "Snapper": "snap",
-    "Summary": "answers",
+    "Summary": "files",
     "read_answers": "answers",
-    "snap_file": "answers",
+    "snap_file": "files",
 }
 
 
