@@ -12,6 +12,7 @@ from classify.asking import ANSWERS
 from classify.asking import read_answers as read_completions
 from classify.lines import read_lines
 from postprocess.answers import Answers, read_answers, row_id
+from postprocess.forms import whole_signs
 
 
 def raw_answers(places: Sequence[Path], schema: Schema) -> Answers:
@@ -46,5 +47,5 @@ def _of_run(folder: Path) -> Answers:
         elif completion is None or completion.error is not None:
             said[name] = None
         else:
-            said[name] = completion.text.encode("utf-8", "replace").decode("utf-8")
+            said[name] = whole_signs(completion.text)
     return Answers(said)

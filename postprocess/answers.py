@@ -13,8 +13,9 @@ from catalog.errors import ShelfmarkError
 from catalog.messages import RowId
 from catalog.schema import SEPARATOR, Schema
 from catalog.tables import Row, read_table
+from postprocess.forms import whole_signs
 
-_HASHED_ID = re.compile(r"(.+)-[0-9a-f]{8}")
+_HASHED_ID = re.compile(r"(.+)-[0-9a-f]{8}", re.DOTALL)
 
 
 @dataclass
@@ -77,8 +78,7 @@ def read_answers(paths: str | Path | Sequence[str | Path], schema: Schema) -> An
     for path in [paths] if isinstance(paths, str | Path) else paths:
         for name, text, place in _rows(path, schema):
             if answers.said.get(name) is None:
-                # Half a surrogate pair (an emoji that a token limit cut in two) cannot be written to a file again.
-                answers.said[name] = None if text is None else text.encode("utf-8", "replace").decode("utf-8")
+                answers.said[name] = None if text is None else whole_signs(text)
                 places[name] = f"{path}, {place}"
             elif text is not None:
                 raise ShelfmarkError(
