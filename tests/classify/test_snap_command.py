@@ -148,13 +148,6 @@ def test_errors_are_rows_and_answers_go_before_them(snap, tmp_path) -> None:
         assert rows[1]["confidence"] == 0
 
 
-def test_an_id_of_ones_own_that_looks_hashed_is_kept(tmp_path) -> None:
-    own = write(tmp_path / "a.jsonl", [answer("sku-20240101", SAID[1])])
-    assert read_answers(own, SCHEMA).ids == ["sku-20240101"]
-    batch = write(tmp_path / "b.jsonl", [batch_line("sku-20240101", SAID[1]), batch_line("sku-20240102", SAID[1])])
-    assert read_answers(batch, SCHEMA).ids == ["sku-20240101", "sku-20240102"]
-
-
 def test_a_request_of_a_run_without_an_answer_is_failed(snap, tmp_path) -> None:
     (run,) = as_run(tmp_path)
     write(run / "completions.jsonl", [{"id": "2-1f3a9cd1", "text": "", "error": "timeout"}])
