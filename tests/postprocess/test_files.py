@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +8,7 @@ from catalog.errors import ShelfmarkError
 from catalog.products import Products
 from catalog.schema import PRESETS
 from postprocess import snap_file
+from postprocess.changes import RULES
 
 SCHEMA = PRESETS["indoml"]
 LABEL = "beverages alcoholic__cider__cider__bulmers"
@@ -84,3 +87,9 @@ def test_what_was_not_changed_is_not_counted(tmp_path, taxonomy):
     assert summary.rules == {"form": 1}
     left = [json.loads(line)["left"] for line in (tmp_path / "out.changes.jsonl").read_text().splitlines()]
     assert left == [True, False]
+
+
+def test_every_rule_has_its_example():
+    text = (Path(__file__).parents[2] / "docs" / "snap.md").read_text(encoding="utf-8")
+    table = text.partition("| rule |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([a-z ]+)` \|", table, re.MULTILINE)) == set(RULES)
