@@ -117,7 +117,7 @@ def as_run(folder):
     requests = [{"id": name, "messages": [{}], "candidates": []} for name in names]
     requests[0] |= {"messages": [], "candidates": [list(PATHS[0])]}
     answers = [{"id": name, "text": text} for name, text in zip(names, SAID.values(), strict=True)][1:]
-    held = {"id": "1-00000000", "text": "pantry__beans__beans baked__heinz"}
+    held = {"id": "x-00000000", "text": "pantry__beans__beans baked__heinz"}
     (folder / "run").mkdir()
     write(folder / "run" / "requests.jsonl", requests)
     write(folder / "run" / "completions.jsonl", [held, {"id": names[1], "text": "", "error": "x"}, *answers])
@@ -203,7 +203,7 @@ def test_what_is_printed(command, shelves, tmp_path) -> None:
 
 
 def test_a_doubtful_answer_is_left_alone_and_says_so(snap, command, shelves, tmp_path, lines) -> None:
-    path = ("pantry", "sauces", "pizza & pasta", 'zzz\r,"q"')
+    path = ("pantry", "sauces", "pizza & pasta", "zzz\rq")
     text = json.dumps(dict(zip(SCHEMA.levels, path, strict=True)))
     file = write(tmp_path / "a.jsonl", [answer(1, text), answer(2, SAID[1])])
     rows = snap(file, "--leave-below", 0.95)

@@ -35,14 +35,15 @@ def test_snap_file_writes_one_prediction_for_each_answer(tmp_path, taxonomy):
     assert any("brand of module" in line for line in summary.lines())
 
 
-def test_snap_file_uses_products_and_writes_predict_files(tmp_path, taxonomy):
-    products = Products([1, 2], {"description": ["kopparberg", "x"]}, ["mega", "corner"], [1.0, 2.0])
+def test_snap_file_uses_products_and_writes_predict_files(tmp_path, taxonomy, monkeypatch):
+    monkeypatch.setattr("postprocess.files._BLOCK", 1)
+    products = Products([1, 2], {"description": ["bulmers orig", "x"]}, ["mega", "corner"], [1.0, 2.0])
     rows = [{"indoml_id": 2, "answer": ""}, {"indoml_id": 1, "answer": "beverages alcoholic__cider__cider"}]
     file = write(tmp_path / "a.jsonl", rows)
     snap_file(file, taxonomy, tmp_path / "b.predict", SCHEMA, products=products)
     found = [json.loads(line) for line in (tmp_path / "b.predict").read_text().splitlines()]
     assert list(found[0]) == ["indoml_id", *SCHEMA.levels]
-    assert [row["brand"] for row in found] == ["bulmers", "kopparberg"]
+    assert [(row["indoml_id"], row["brand"]) for row in found] == [(2, "bulmers"), (1, "bulmers")]
     rows = write(tmp_path / "c.jsonl", [{"indoml_id": 3, "answer": ""}])
     with pytest.raises(ShelfmarkError, match="has no product"):
         snap_file(rows, taxonomy, tmp_path / "c.predict", SCHEMA, products=products)
