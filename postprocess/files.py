@@ -176,7 +176,7 @@ def changes_beside(out: str | Path) -> Path:
 
 
 def check_places(out: str | Path, changes: str | Path | None, inputs: Iterable[str | Path]) -> None:
-    """Refuse places that cannot be written to, or that something is read from.
+    """Refuse places that cannot be written to, or that something is read from: of a folder, all that is in it.
 
     Raises
     ------
@@ -189,8 +189,8 @@ def check_places(out: str | Path, changes: str | Path | None, inputs: Iterable[s
         _kind(place)
         if place.is_dir():
             raise ShelfmarkError(f"{place}: a folder, not a file")
-        if place.resolve() in read:
-            raise ShelfmarkError(f"{place}: it is read from; write to another file")
+        if not read.isdisjoint((place.resolve(), *place.resolve().parents)):
+            raise ShelfmarkError(f"{place}: it is read from, or lies in a folder that is; write elsewhere")
     if Path(out).resolve() == kept.resolve():
         raise ShelfmarkError(f"{out}: predictions and changes cannot go to the same file")
 

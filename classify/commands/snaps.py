@@ -45,16 +45,18 @@ def snap(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Snap raw answers of any model onto valid label paths, and keep every change."""
-    from catalog.products import read_products
+    from catalog.products import features_file, read_products
     from catalog.schema import load_schema
+    from classify.job import training_files
     from classify.progress import bar
     from classify.raw_answers import raw_answers
     from postprocess import Snapper
     from postprocess.files import changes_beside, check_places, snap_answers
 
     valid = checked_policy(policy)
-    read = [place for place in (*answers, *(train or ()), taxonomy, products) if place is not None]
-    check_places(out, changes, read)
+    products = products and features_file(products, "test")
+    read = (*answers, *training_files(train or ()).values(), taxonomy, products)
+    check_places(out, changes, [place for place in read if place is not None])
     meanings = None if embed is None else _embed(embed)
     columns = load_schema(schema)
     known = read_taxonomy(columns, train, taxonomy)

@@ -282,6 +282,8 @@ FINE = [answer(1, SAID[1])]
         (FINE, ["--out", "{}/a.jsonl"], ["a.jsonl: it is read from"]),
         (FINE, ["--out", "{}/../{name}/a.jsonl"], ["a.jsonl: it is read from"]),
         (FINE, ["--out", "{}/taxonomy.csv"], ["taxonomy.csv: it is read from"]),
+        (FINE, ["--products", "{}/goods.csv", "--out", "{}/goods.csv"], ["goods.csv: it is read from"]),
+        (FINE, ["--train", "{}/goods.csv", "--out", "{}/goods.csv"], ["goods.csv: it is read from"]),
         (FINE, ["--changes", "{}/a.jsonl"], ["a.jsonl: it is read from"]),
         (FINE, ["--changes", "{}/out.jsonl"], ["cannot go to the same file"]),
         (FINE, ["--changes", "{}/why"], ["why: cannot tell its kind"]),
@@ -300,6 +302,7 @@ def test_mistakes_are_one_line(refused, shelves, tmp_path, rows, options, messag
     (tmp_path / "folder.jsonl").mkdir()
     product = {"indoml_id": 2, "description": "cider", "retailer": "mega", "price": 1.5}
     write(tmp_path / "products.features", [product])
+    (tmp_path / "goods.csv").write_text("indoml_id,description\n1,cider\n", encoding="utf-8")
     before = {file.name: file.is_dir() or file.read_bytes() for file in tmp_path.iterdir()}
     options = [str(option).format(tmp_path, name=tmp_path.name) for option in options]
     told = refused("snap", tmp_path / "a.jsonl", "--taxonomy", shelves, "--out", tmp_path / "out.jsonl", *options)
@@ -315,8 +318,11 @@ def test_the_paths_and_the_answers_must_be_given(refused, finished, shelves, tmp
     assert "--out" in refused("snap", file, "--taxonomy", shelves)
     assert "answers" in refused("snap", "--taxonomy", shelves, *out).lower()
     assert "a run directory; give it alone" in refused("snap", finished, file, "--taxonomy", shelves, *out)
-    told = refused("snap", tmp_path, "--taxonomy", shelves, *out)
-    assert f"{tmp_path}: no requests.jsonl" in told
+    for file in ("completions.jsonl", "snapped.jsonl"):
+        told = refused("snap", finished, "--taxonomy", shelves, "--out", finished / file)
+        assert f"{file}: it is read from, or lies in a folder that is" in told
+    (tmp_path / "empty").mkdir()
+    assert "empty: no requests.jsonl" in refused("snap", tmp_path / "empty", "--taxonomy", shelves, *out)
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / "completions.jsonl").unlink()
     assert "no completions.jsonl" in refused("snap", tmp_path / "run", "--taxonomy", shelves, *out)
