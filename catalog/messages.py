@@ -127,7 +127,8 @@ class Prediction:
         The probability that all levels are right, in [0, 1].
     status : str
         One of `STATUSES`: ``exact``; ``repaired`` (snapped); ``fallback`` (no usable answer, the best candidate
-        instead); ``abstained`` (a level left empty on request); ``failed`` (fallback after an error).
+        instead); ``abstained`` (left to a person on request: a level empty, or a doubtful answer as it was given);
+        ``failed`` (fallback after an error).
     level_confidence : sequence of float, optional
         For each level, the probability that the best path is right down to it; the last is `confidence`.
     top : sequence of (label path, float), optional

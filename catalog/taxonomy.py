@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from catalog.messages import LabelPath
-from catalog.schema import SEPARATOR, Schema
+from catalog.schema import SEPARATOR, Schema, load_schema
 from catalog.tables import read_table
 
 Policy = Literal["path", "brand-free"]
@@ -109,7 +109,7 @@ class Taxonomy:
         return cls(levels, Counter(labels), by_retailer)
 
     @classmethod
-    def read(cls, path: str | Path, schema: Schema) -> Taxonomy:
+    def read(cls, path: str | Path, schema: str | Schema = "indoml") -> Taxonomy:
         """Read a CSV file (plain or gzipped) with the level columns, and optionally ``retailer`` and ``count``.
 
         Raises
@@ -117,6 +117,7 @@ class Taxonomy:
         ShelfmarkError
             When a level column or value is missing, a value contains ``__`` or a count is not a whole number.
         """
+        schema = load_schema(schema) if isinstance(schema, str) else schema
         counts: Counter[LabelPath] = Counter()
         retailers: dict[str, Counter[LabelPath]] = defaultdict(Counter)
         for row in read_table(path, required=schema.levels):

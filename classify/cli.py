@@ -16,6 +16,7 @@ from classify.commands import (  # noqa: F401 -- they register their commands
     models,
     plans,
     results,
+    snaps,
     tuning,
 )
 from classify.commands.app import app

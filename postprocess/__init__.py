@@ -6,17 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from postprocess.answers import Summary, read_answers, snap_file
+    from catalog.taxonomy import Taxonomy
+    from postprocess.answers import read_answers
+    from postprocess.files import Summary, snap_file
     from postprocess.snap import Snapped, Snapper
 
-__all__ = ["Snapped", "Snapper", "Summary", "read_answers", "snap_file"]
+__all__ = ["Snapped", "Snapper", "Summary", "Taxonomy", "read_answers", "snap_file"]
 
 _PLACES = {
-    "Snapped": "snap",
-    "Snapper": "snap",
-    "Summary": "answers",
-    "read_answers": "answers",
-    "snap_file": "answers",
+    "Snapped": "postprocess.snap",
+    "Snapper": "postprocess.snap",
+    "Summary": "postprocess.files",
+    "Taxonomy": "catalog.taxonomy",
+    "read_answers": "postprocess.answers",
+    "snap_file": "postprocess.files",
 }
 
 
@@ -24,4 +27,4 @@ def __getattr__(name: str) -> Any:
     # Imported when used: numpy and scipy take longer to load than most commands run.
     if name not in _PLACES:
         raise AttributeError(f"module 'postprocess' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"postprocess.{_PLACES[name]}"), name)
+    return getattr(importlib.import_module(_PLACES[name]), name)

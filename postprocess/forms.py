@@ -82,3 +82,11 @@ def looks(text: str) -> str:
 def squeezed(key: str) -> str:
     """Return a form key without its spaces, so that ``coca cola`` and ``cocacola`` meet."""
     return key.replace(" ", "")
+
+
+def whole_signs(text: str) -> str:
+    """Return `text` with a ``?`` for each half of a surrogate pair (an emoji that a token limit cut in two).
+
+    JSON can spell such halves, but no file in UTF-8 can hold them.
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -10,7 +10,7 @@ from json_repair import repair_json
 from rapidfuzz.distance import Indel
 
 from catalog.schema import SEPARATOR
-from postprocess.forms import form_key, squeezed
+from postprocess.forms import form_key, squeezed, whole_signs
 from postprocess.lexicon import Lexicon
 from postprocess.wording import read_lines
 
@@ -110,7 +110,7 @@ def _scalars(value: Any, levels: Sequence[str], level: int | None, depth: int) -
         for inner in value:
             yield from _scalars(inner, levels, level, depth + 1)
     elif isinstance(value, str) and value.strip():
-        yield level, value.strip()
+        yield level, whole_signs(value.strip())
     elif isinstance(value, int | float) and not isinstance(value, bool) and level is not None:
         yield level, str(value)
 

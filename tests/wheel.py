@@ -17,6 +17,8 @@ for name in modules:
 assert "torch" not in sys.modules, "the core must not need torch"
 for wanted in ("product.jinja", "sample_taxonomy.toml", "py.typed"):
     assert any(file.endswith(wanted) for file in files), f"{wanted} is not in the wheel"
+from postprocess import Snapper, Taxonomy
+assert Snapper(Taxonomy(("module",), {("cider",): 1})).snap("Ciders").path == ("cider",)
 print(len(modules), "modules imported")
 """
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from catalog.errors import ShelfmarkError, nearest
+
+if TYPE_CHECKING:
+    from catalog.schema import Schema
+    from catalog.taxonomy import Taxonomy
 
 TrainOption = Annotated[
     list[Path] | None,
@@ -218,3 +222,24 @@ def policy(name: str) -> Any:
     if name not in POLICIES:
         raise ShelfmarkError(f"--policy {name}: unknown{nearest(name, POLICIES)}; there are: {', '.join(POLICIES)}")
     return name
+
+
+def read_taxonomy(schema: Schema, train: list[Path] | None, taxonomy: Path | None) -> Taxonomy | None:
+    """Read the valid label paths of labelled products or of a taxonomy's file; None where neither is given.
+
+    Raises
+    ------
+    ShelfmarkError
+        When both are given, or a file is wrong.
+    """
+    from catalog.products import join_products, read_products
+    from catalog.taxonomy import Taxonomy
+
+    if taxonomy is not None:
+        if train:
+            raise ShelfmarkError("give one of --train and --taxonomy")
+        return Taxonomy.read(taxonomy, schema)
+    if train:
+        products = join_products([read_products(path, schema, labels=True) for path in train])
+        return Taxonomy.from_labels(products.require_labels(), schema.levels, products.retailers)
+    return None

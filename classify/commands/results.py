@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app, show
-from classify.commands.options import SchemaOption, SeedOption, TrainOption
+from classify.commands.options import SchemaOption, SeedOption, TrainOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
-
-if TYPE_CHECKING:
-    from catalog.schema import Schema
-    from catalog.taxonomy import Taxonomy
 
 
 @app.command()
@@ -34,7 +30,7 @@ def evaluate(
     from classify.tables import evaluation_table
 
     columns = load_schema(schema)
-    known = _taxonomy(columns, train, taxonomy)
+    known = read_taxonomy(columns, train, taxonomy)
     whole, parts = evaluate_files(predictions, labels, columns, taxonomy=known, policy=checked_policy(policy), by=by)
     if json:
         import json as encoder
@@ -121,17 +117,3 @@ def sample(
     with bar("sample", rows + test_rows) as advance:
         write_sample(out, rows=rows, test_rows=test_rows, schema=columns, taxonomy=known, seed=seed, progress=advance)
     typer.echo(f"{out}: {rows:,} labelled products and {test_rows:,} to predict")
-
-
-def _taxonomy(schema: Schema, train: list[Path] | None, taxonomy: Path | None) -> Taxonomy | None:
-    from catalog.products import read_products
-    from catalog.taxonomy import Taxonomy
-
-    if taxonomy is not None:
-        if train:
-            raise ShelfmarkError("give one of --train and --taxonomy")
-        return Taxonomy.read(taxonomy, schema)
-    if train:
-        labels = [label for path in train for label in read_products(path, schema, labels=True).require_labels()]
-        return Taxonomy.from_labels(labels, schema.levels)
-    return None

@@ -3,9 +3,8 @@ import json
 import pytest
 
 from catalog.errors import ShelfmarkError
-from catalog.products import Products
 from catalog.schema import PRESETS
-from postprocess import read_answers, snap_file
+from postprocess import read_answers
 
 SCHEMA = PRESETS["indoml"]
 LABEL = "beverages alcoholic__cider__cider__bulmers"
@@ -60,6 +59,24 @@ def test_batch_output_and_completions(tmp_path):
     assert (read.ids, read.texts, read.failed) == ([17, 18], [LABEL, ""], {1})
 
 
+def test_an_answer_goes_before_an_error_in_one_file_or_in_several(tmp_path):
+    errors = write(tmp_path / "e.jsonl", [batch_line("1-1f3a9cde", "", error={"code": "x"}), batch_line("2", LABEL)])
+    later = write(tmp_path / "l.jsonl", [{"id": "1-00000000", "text": LABEL}, {"id": "2-00000000", "error": "x"}])
+    assert read_answers([errors, later], SCHEMA).said == {1: LABEL, 2: LABEL}
+    assert read_answers([later, errors], SCHEMA).said == {1: LABEL, 2: LABEL}
+    both = [{"id": "1-00000000", "text": "", "error": "x"}, {"id": "1-00000000", "text": LABEL}]
+    assert read_answers(write(tmp_path / "b.jsonl", both), SCHEMA).said == {1: LABEL}
+    with pytest.raises(ShelfmarkError, match=r"b.jsonl, line 2: the id 1 occurs twice, first in .*l.jsonl, line 1;"):
+        read_answers([later, tmp_path / "b.jsonl"], SCHEMA)
+
+
+def test_only_hashes_of_requests_are_taken_off(tmp_path):
+    own = write(tmp_path / "a.jsonl", [{"indoml_id": "sku-20240101", "answer": LABEL}])
+    assert read_answers(own, SCHEMA).ids == ["sku-20240101"]
+    same = write(tmp_path / "b.jsonl", [batch_line("sku-20240101", LABEL), batch_line("sku-20240102", LABEL)])
+    assert read_answers(same, SCHEMA).ids == ["sku-20240101", "sku-20240102"]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -75,47 +92,3 @@ def test_bad_files_are_one_line(tmp_path, rows, message):
         read_answers(write(tmp_path / "a.jsonl", rows), SCHEMA)
     assert "\n" not in str(error.value)
     assert "a.jsonl" in str(error.value)
-
-
-def test_snap_file_writes_one_prediction_for_each_answer(tmp_path, taxonomy):
-    answers = [LABEL, "beverages alcoholic__cider__cider__bulmrs", "", "\ud800 cider bulmers"]
-    file = write(tmp_path / "a.jsonl", [{"indoml_id": n, "answer": a} for n, a in enumerate(answers)])
-    summary = snap_file(file, taxonomy, tmp_path / "out.jsonl", SCHEMA)
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [row["indoml_id"] for row in rows] == [0, 1, 2, 3]
-    assert [row["status"] for row in rows] == ["exact", "repaired", "fallback", "repaired"]
-    assert all(taxonomy.is_valid(tuple(row[level] for level in SCHEMA.levels)) for row in rows)
-    changes = [json.loads(line) for line in (tmp_path / "out.changes.jsonl").read_text().splitlines()]
-    assert changes[0]["id"] == 1
-    assert changes[0]["rule"] == "brand of module"
-    assert summary.rows == 4
-    assert summary.statuses == {"repaired": 2, "exact": 1, "fallback": 1}
-    assert any("brand of module" in line for line in summary.lines())
-
-
-def test_snap_file_uses_products_and_writes_predict_files(tmp_path, taxonomy):
-    products = Products([1, 2], {"description": ["kopparberg", "x"]}, ["mega", "corner"], [1.0, 2.0])
-    rows = [{"indoml_id": 2, "answer": ""}, {"indoml_id": 1, "answer": "beverages alcoholic__cider__cider"}]
-    file = write(tmp_path / "a.jsonl", rows)
-    snap_file(file, taxonomy, tmp_path / "b.predict", SCHEMA, products=products)
-    found = [json.loads(line) for line in (tmp_path / "b.predict").read_text().splitlines()]
-    assert list(found[0]) == ["indoml_id", *SCHEMA.levels]
-    assert [row["brand"] for row in found] == ["bulmers", "kopparberg"]
-    rows = write(tmp_path / "c.jsonl", [{"indoml_id": 3, "answer": ""}])
-    with pytest.raises(ShelfmarkError, match="has no product"):
-        snap_file(rows, taxonomy, tmp_path / "c.predict", SCHEMA, products=products)
-    assert not (tmp_path / "c.predict").exists()
-
-
-def test_doubtful_answers_are_written_as_answered(tmp_path, taxonomy):
-    file = write(tmp_path / "a.jsonl", [{"indoml_id": 1, "answer": "pantry__sauces__pizza & pasta__zzz"}])
-    summary = snap_file(file, taxonomy, tmp_path / "out.jsonl", SCHEMA, leave_below=0.9)
-    assert json.loads((tmp_path / "out.jsonl").read_text())["brand"] == "zzz"
-    assert summary.statuses == {"abstained": 1}
-    assert json.loads((tmp_path / "out.changes.jsonl").read_text())["left"] is True
-
-
-def test_the_kind_of_the_output_must_be_known(tmp_path, taxonomy):
-    file = write(tmp_path / "a.jsonl", [{"indoml_id": 1, "answer": LABEL}])
-    with pytest.raises(ShelfmarkError, match="cannot tell its kind"):
-        snap_file(file, taxonomy, tmp_path / "out.txt", SCHEMA)

@@ -147,8 +147,9 @@ def test_wrong_options_are_one_line(taxonomy):
         Snapper(taxonomy, leave_below=2)
 
 
-def test_three_lines(tmp_path):
-    from catalog.taxonomy import Taxonomy
-    from postprocess import Snapper
+def test_three_lines(tmp_path, taxonomy):
+    from postprocess import Snapper, Taxonomy
 
-    assert Snapper(Taxonomy(("module",), {("cider",): 1})).snap("ciders").path == ("cider",)
+    taxonomy.write(tmp_path / "taxonomy.csv")
+    snapper = Snapper(Taxonomy.read(tmp_path / "taxonomy.csv"))
+    assert snapper.snap("Ciders > Bulmer").path == CIDER

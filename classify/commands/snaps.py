@@ -1,0 +1,87 @@
+"""The command that snaps raw answers, whoever gave them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from catalog.errors import ShelfmarkError
+from classify.commands.app import app
+from classify.commands.options import SchemaOption, TrainOption, read_taxonomy
+from classify.commands.options import policy as checked_policy
+
+if TYPE_CHECKING:
+    from postprocess.likeness import Embed
+
+
+@app.command()
+def snap(
+    answers: Annotated[
+        list[Path],
+        typer.Argument(
+            help="JSON lines, CSV or Parquet with the id and 'answer'; .predict; Batch API output and error files; "
+            "or one run directory."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The predictions to write: .jsonl, .csv or .predict.")],
+    train: TrainOption = None,
+    taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths, in place of --train.")] = None,
+    policy: Annotated[str, typer.Option(help="What is valid: path or brand-free.")] = "path",
+    leave_below: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave answers alone whose repair is less sure than this.")
+    ] = 0.0,
+    products: Annotated[
+        Path | None, typer.Option(help="The products that were asked about: text and retailer break ties.")
+    ] = None,
+    embed: Annotated[
+        str | None, typer.Option(help="Compare meanings, too: minilm, mpnet or any sentence-transformers name.")
+    ] = None,
+    changes: Annotated[
+        Path | None, typer.Option(help="Where every change is kept (default: NAME.changes.jsonl beside --out).")
+    ] = None,
+    schema: SchemaOption = "indoml",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Snap raw answers of any model onto valid label paths, and keep every change."""
+    from catalog.products import features_file, read_products
+    from catalog.schema import load_schema
+    from classify.job import training_files
+    from classify.progress import bar
+    from classify.raw_answers import raw_answers
+    from postprocess import Snapper
+    from postprocess.files import changes_beside, check_places, snap_answers
+
+    valid = checked_policy(policy)
+    products = products and features_file(products, "test")
+    read = (*answers, *training_files(train or ()).values(), taxonomy, products)
+    check_places(out, changes, [place for place in read if place is not None])
+    meanings = None if embed is None else _embed(embed)
+    columns = load_schema(schema)
+    known = read_taxonomy(columns, train, taxonomy)
+    if known is None:
+        raise ShelfmarkError("give --train TRAIN or --taxonomy FILE: the label paths that are valid")
+    found = raw_answers(answers, columns)
+    asked = None if products is None else read_products(products, columns)
+    snapper = Snapper(known, valid, leave_below=leave_below, embed=meanings)
+    with bar("snap", len(found)) as advance:
+        summary = snap_answers(found, snapper, out, columns, products=asked, changes=changes, advance=advance)
+    kept = changes or changes_beside(out)
+    if json:
+        import json as encoder
+
+        value = {"rows": summary.rows, "statuses": summary.statuses, "rules": summary.rules}
+        typer.echo(encoder.dumps({**value, "out": str(out), "changes": str(kept)}, ensure_ascii=False))
+    else:
+        typer.echo("\n".join([*summary.lines(), f"{out}; each change is in {kept}"]))
+
+
+def _embed(name: str) -> Embed:
+    from rag.encoders import make_encoder
+
+    if name == "ngram" or name.startswith("hybrid:"):
+        raise ShelfmarkError(f"--embed {name}: letters are compared anyway; name a sentence encoder, such as minilm")
+    encoder = make_encoder(name)
+    encoder.fit([])
+    return lambda texts: encoder.encode(texts).dense
