@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, get_args
 
@@ -147,6 +147,28 @@ def check_known(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
             raise ShelfmarkError(
                 f"{flag} is not an option of {owner}{nearest(flag, flags)}; it has {', '.join(flags) or 'none'}"
             )
+
+
+def check_fitted(options: BaseModel, fitted: dict[str, Any], free: Container[str]) -> None:
+    """Refuse options that are fixed by the fit.
+
+    Parameters
+    ----------
+    options : Options
+        What is wanted of a fitted model.
+    fitted : dict
+        The options that it was fitted with.
+    free : container of str
+        Names of those that may be others.
+
+    Raises
+    ------
+    ShelfmarkError
+        When another one is wanted otherwise.
+    """
+    for name, value in options.model_dump().items():
+        if name not in free and fitted[name] != value:
+            raise ShelfmarkError(f"{_flag(name)} {value}: this model was fitted with {fitted[name]}; fit another one")
 
 
 def _flag(name: str) -> str:

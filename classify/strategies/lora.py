@@ -18,7 +18,7 @@ from catalog.taxonomy import Taxonomy
 from classify.engines.forms import Writing
 from classify.finetuning import READING, path_reader, train_apart
 from classify.progress import Progress
-from classify.strategies.base import Options
+from classify.strategies.base import Options, check_fitted
 from finetune.architecture import is_quantized
 from finetune.backends import choose_backend
 from finetune.checks import check_before, check_tracker
@@ -177,12 +177,7 @@ class LoraStrategy:
             When an option is wanted that is fixed by the fit.
         """
         del seed
-        fitted = read_json(folder / "model.json")["options"]
-        for name, value in options.model_dump().items():
-            if name not in FREE and fitted[name] != value:
-                raise ShelfmarkError(
-                    f"--{name.replace('_', '-')} {value}: this model was fitted with {fitted[name]}; fit another one"
-                )
+        check_fitted(options, read_json(folder / "model.json")["options"], FREE)
         taxonomy = Taxonomy.read(folder / "taxonomy.csv", schema)
         return cls(folder, schema, taxonomy, options, read_json(folder / "training.json"))
 

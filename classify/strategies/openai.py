@@ -25,7 +25,7 @@ from classify.provider.figures import TuningFigures
 from classify.provider.following import follow, loss_curve
 from classify.provider.record import Record
 from classify.provider.tuning import Order, attach, make_job, same_file
-from classify.strategies.base import Options
+from classify.strategies.base import Options, check_fitted
 from classify.token_counts import token_counts
 from classify.training_rows import choose_within
 from finetune.examples import Example, hold_out
@@ -189,12 +189,7 @@ class OpenaiStrategy:
             When an option is wanted that is fixed by the fit.
         """
         del seed
-        fitted = read_json(folder / "model.json")["options"]
-        for name, value in options.model_dump().items():
-            if name not in FREE and fitted[name] != value:
-                raise ShelfmarkError(
-                    f"--{name.replace('_', '-')} {value}: this model was fitted with {fitted[name]}; fit another one"
-                )
+        check_fitted(options, read_json(folder / "model.json")["options"], FREE)
         held_out = read_validation(folder / "validation.jsonl")
         return cls(
             schema, Taxonomy.read(folder / "taxonomy.csv", schema), options, read_json(folder / "tuning.json"), held_out
