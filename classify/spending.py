@@ -12,6 +12,7 @@ from uuid import uuid4
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json
 from catalog.messages import Request
+from catalog.products import Products
 from classify.asking import ANSWERS, ASKED, LOST, read_requests, recorded, unanswered
 from classify.costs import Budget, Load, Price, load_prices
 from classify.engines.base import ApiOptions, KeepsBooks
@@ -19,7 +20,11 @@ from classify.engines.batch import nobody
 from classify.held_out import COMPARED, HELD_OUT
 from classify.lines import GrowingLines, read_lines
 from classify.loads import answer_tokens, answer_writing, load_of
+from classify.model import work_folder
+from classify.openai_plan import ProviderPlan, plan_products, plan_training, tuned_from
 from classify.progress import silent
+from classify.provider.record import Record
+from classify.registry import STRATEGIES, find
 from classify.rundir import RunDirectory
 from classify.token_counts import token_counts
 
@@ -148,6 +153,40 @@ def _lost(run: RunDirectory) -> float:
     """Return what tries may cost whose answers were lost, in dollars at most."""
     file = run.folder / LOST
     return sum(float(line["dollars"]) for line in read_lines(file)) if file.exists() else 0.0
+
+
+def check_fit(run: RunDirectory, train: Products) -> None:
+    """Refuse a fine-tune that, with the predictions after it, could cost more than the run may; before it is begun.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it could, or a price is not known.
+    """
+    cap, options = run.manifest.get("max_cost"), run.manifest["options"]
+    if cap is None or run.manifest["strategy"] != "openai" or options["tuned"] or options["job"]:
+        return
+    if Record(work_folder(run.folder / "model")).made("job"):
+        return  # it is paid
+    figures = find("strategy", STRATEGIES, "openai").options_class(**options)
+    prices, counts = load_prices(run.manifest.get("prices") or None), token_counts(figures.base)
+    engine, seed = run.manifest["engine_options"], run.manifest["seed"]
+    model = engine.get("llm") or tuned_from(figures.base)
+    how = run.schema, figures
+    training = plan_training(train, *how, prices, counts, seed=seed)
+    asked = plan_products(
+        train,
+        run.test,
+        *how,
+        model,
+        engine.get("max_tokens"),
+        prices,
+        counts,
+        calibrate=figures.calibrate,
+        limit=run.manifest["limit"],
+        seed=seed,
+    )
+    ProviderPlan(counts, figures.base, training, asked, batches=run.manifest["engine"] == "batch").check(cap)
 
 
 def _paid_for_fit(run: RunDirectory) -> float:

@@ -10,6 +10,8 @@ from classify.asking import ANSWERS, ASKED, LOST
 from classify.costs import load_prices
 from classify.engines.server import ServerEngine
 from classify.lines import GrowingLines
+from classify.rundir import RunDirectory
+from classify.spending import _paid_for_fit
 
 MODEL = "gpt-4o-mini"
 CHAT = "POST /v1/chat/completions"
@@ -156,3 +158,39 @@ def test_a_torn_line_of_what_was_lost_is_cut_off(command, run, most) -> None:
         stream.write('{"id": "to')
     assert command("resume", run, "--max-cost", most * 1.01 + 0.5).code == 0
     assert asking(run)["unsure"] == 1
+
+
+@pytest.fixture
+def both(bench, command) -> tuple[tuple[object, ...], float]:
+    """A command that fits and predicts, and what it could cost at most by batches and one by one."""
+    train = ("--strategy", "openai", "--train", bench.train, "--test", bench.test)
+    plan = json.loads(command("plan", *train, "--json").out)
+    return train, plan["training"]["dollars"]["most"], plan["prediction"]["dollars"]["most"]
+
+
+@pytest.mark.parametrize("engine", ["batch", "server"])
+def test_a_fit_and_what_comes_after_it_are_checked_together(bench, refused, command, both, engine) -> None:
+    train, fit, batches = both
+    most = fit + batches * (2 if engine == "server" else 1)
+    how = (*train, "--run", bench.folder / "both", "--engine", engine)
+    said = refused(*how, "--max-cost", most * 0.999)
+    assert f"what is planned could cost ${most:,.4f}" in said
+    assert (bench.calls, len(bench.jobs)) == (0, 0)
+    assert "could cost" in refused(*how, "--max-cost", 0)
+    done = command(*how, "--max-cost", most * 1.001)
+    assert done.code == 0, done.err
+    assert len(bench.jobs) == 1
+
+
+def test_a_part_of_the_rows_costs_a_part(bench, command, both) -> None:
+    train, fit, batches = both
+    how = (*train, "--run", bench.folder / "both", "--calibrate", 0, "--limit", 9)
+    assert command(*how, "--max-cost", fit + batches * 0.2).code == 0
+
+
+@pytest.mark.parametrize(("actual", "paid"), [(None, 0.5), (0.25, 0.25), (0.0, 0.0)])
+def test_a_fine_tune_whose_cost_nobody_tells_cost_the_most(tmp_path, actual, paid) -> None:
+    cost = {"expected": 0.4, "at_most": 0.5, "actual": actual}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tuning.json").write_text(json.dumps({"job": "ftjob-1", "cost": cost}))
+    assert _paid_for_fit(RunDirectory(tmp_path, {})) == paid
