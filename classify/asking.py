@@ -11,13 +11,15 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion, Request
-from classify.engines.base import Engine
-from classify.lines import GrowingLines, read_lines
+from classify.engines.base import Engine, KeepsBooks
+from classify.lines import GrowingLines, count_lines, read_lines
 from classify.progress import Progress
 
 ANSWERS = "completions.jsonl"
 ASKED = "asked.jsonl"
 """Ids, each written before its request is sent: what has no answer was in flight when a process died."""
+LOST = "lost.jsonl"
+"""Tries whose answer was lost, though it may be billed: the request's ``id``, and the ``dollars`` it is at most."""
 FLUSH_ROWS = 2048
 NOTE_SECONDS = 10.0
 
@@ -129,7 +131,7 @@ def ask(
 
 def _asked(folder: Path, engine: Engine, keep: int | None) -> AbstractContextManager[GrowingLines | None]:
     """Open the list of what is asked; there is none for what costs nothing to ask again, or is in other books."""
-    elsewhere = engine.deterministic or hasattr(engine, "keep_books")
+    elsewhere = engine.deterministic or isinstance(engine, KeepsBooks)
     return nullcontext() if elsewhere else GrowingLines(folder / ASKED, keep=keep)
 
 
@@ -139,15 +141,25 @@ def _closable(completions: Iterator[Completion]) -> Generator[Completion]:
 
 
 def tally(folder: Path) -> dict[str, Any]:
-    """Count what is recorded: answers, errors, tokens, and requests that were in flight when a process ended."""
+    """Count what is recorded: answers, errors, tokens, and requests that were in flight when a process ended.
+
+    Where there are any, ``unsure`` counts the tries whose answer was lost, though it may be billed.
+    """
+    return recorded(folder)[0]
+
+
+def recorded(folder: Path) -> tuple[dict[str, Any], Counter[str]]:
+    """Return what `tally` counts, and how often each request was in flight when a process ended."""
     counts = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0}
     errors: dict[str, bool] = {}
-    lost = Counter(read_lines(folder / ASKED) if (folder / ASKED).exists() else ())
+    in_flight = Counter(read_lines(folder / ASKED) if (folder / ASKED).exists() else ())
     for line in read_lines(folder / ANSWERS):
-        lost[line["id"]] -= 1
+        in_flight[line["id"]] -= 1
         errors[line["id"]] = "error" in line and errors.get(line["id"], True)
         counts["prompt_tokens"] += line["prompt_tokens"]
         counts["completion_tokens"] += line["completion_tokens"]
     counts["errors"] = sum(errors.values())
     counts["answers"] = len(errors) - counts["errors"]
-    return {**counts, "asked_again": sum(times for times in lost.values() if times > 0)}
+    in_flight = +in_flight
+    unsure = count_lines(folder / LOST)
+    return {**counts, "asked_again": in_flight.total(), **({"unsure": unsure} if unsure else {})}, in_flight

@@ -50,7 +50,11 @@ def add_costs(table: Table, manifest: dict[str, Any]) -> None:
     if manifest["gpu_price"] is not None:
         table.add_row("cost", f"{dollars(asking['cost'])} at ${manifest['gpu_price']:g} an hour")
         return
-    unsure = asking.get("unsure")
-    more = f" (of {unsure:,} requests the most, for nobody tells)" if unsure else ""
+    unsure, more = asking.get("unsure"), ""
+    if unsure:
+        more = f" ({unsure:,} tries brought no answer, and may be billed, too)"
+        more = f" (of {unsure:,} requests the most, for nobody tells)" if "batches" in asking else more
     why = "" if asking["cost"] is not None else " price: --prices gives one"
     table.add_row("cost", f"{dollars(asking['cost'])}{why}{more}")
+    if "paid_before" in asking:
+        table.add_row("cost of answers that were deleted", f"{dollars(asking['paid_before'])} at most")

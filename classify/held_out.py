@@ -14,6 +14,8 @@ from classify.trust import Trust
 
 HELD_OUT = "calibration.jsonl"
 """Requests about held-out rows, each with its label."""
+COMPARED = "comparison.jsonl"
+"""The same for each of several numbers of neighbours."""
 Labelled = tuple[Request, LabelPath]
 
 

@@ -120,18 +120,21 @@ class ProviderPlan:
         The fine-tune.
     asked : Asked or None
         Prediction.
+    batches : bool
+        Whether it is asked by batches, not one by one.
     """
 
     counts: TokenCounts
     base: str
     training: Training | None
     asked: Asked | None
+    batches: bool = True
 
     @property
     def dollars(self) -> Dollars | None:
-        """What all of it costs, prediction as batches; None where a price is not known."""
+        """What all of it costs; None where a price is not known."""
         parts = [self.training.dollars] if self.training else []
-        parts += [self.asked.dollars(batch=True)] if self.asked else []
+        parts += [self.asked.dollars(batch=self.batches)] if self.asked else []
         known = [part for part in parts if part is not None]
         return (sum(part[0] for part in known), sum(part[1] for part in known)) if len(known) == len(parts) else None
 
@@ -199,6 +202,7 @@ def plan_products(
     counts: TokenCounts,
     *,
     calibrate: int = 0,
+    limit: int | None = None,
     seed: int,
 ) -> Asked:
     """Count what it takes to predict products, asked about as in the fine-tune.
@@ -219,6 +223,8 @@ def plan_products(
         What it costs; what counts.
     calibrate : int
         So many of the held-out rows are asked about, too.
+    limit : int or None
+        So many products of a file are asked about, at most.
     seed : int
         Decides which rows of `train` are held out, and which stand for others.
 
@@ -237,7 +243,7 @@ def plan_products(
     _, held = hold_out(len(train), figures.validation, seed=seed)
     extra = load([train.take(held[:calibrate])])
     if isinstance(test, Path):
-        return asked(model, load(stream_products(test, schema)) + extra, files.count, prices)
+        return asked(model, load(stream_products(test, schema, limit=limit)) + extra, files.count, prices)
     some = np.random.default_rng(seed).permutation(len(train))[: min(test, MEASURED)]
     few = load([train.take(np.sort(some))])
     times = test / few.rows
@@ -250,6 +256,11 @@ def _requests(blocks: Iterable[Products], schema: Schema, figures: TuningFigures
     for block in blocks:
         for row, turns in zip(block.ids, piped_prompts(block, schema, figures.selection), strict=True):
             yield Request(request_id(row, turns), turns, max_tokens=most)
+
+
+def tuned_from(base: str) -> str:
+    """Return what a model is called that is not tuned yet."""
+    return base if base.startswith("ft:") else f"ft:{base}"
 
 
 def asked(model: str, load: Load, files: int, prices: Prices) -> Asked:

@@ -117,7 +117,7 @@ def _plan_lora(question: Question) -> Planned:
 
 def _plan_openai(question: Question) -> Planned:
     from classify.costs import load_prices
-    from classify.openai_plan import ProviderPlan, plan_products, plan_training
+    from classify.openai_plan import ProviderPlan, plan_products, plan_training, tuned_from
     from classify.openai_plan_table import provider_tables, provider_value
     from classify.strategies.openai import OpenaiOptions
     from classify.token_counts import base_of, token_counts
@@ -130,7 +130,7 @@ def _plan_openai(question: Question) -> Planned:
     if llm:
         _check_llm(llm, question)
     base = base_of(llm) if llm else figures.base
-    model = llm or (base if base.startswith("ft:") else f"ft:{base}")
+    model = llm or tuned_from(base)
     counts, train = token_counts(base), _train(question)
     how = question.schema, figures
     # Of a model that is there nobody knows which rows it did not learn from.

@@ -10,18 +10,18 @@ from catalog.errors import ShelfmarkError
 from catalog.messages import Completion
 from classify.answers import AnswerReader
 from classify.asking import ANSWERS, ask, read_answers, tally, unanswered
+from classify.engines.base import KeepsBooks
 from classify.engines.levels import LevelsEngine
-from classify.held_out import HELD_OUT, compare_top_k, learn_joint, learn_trust, read_held_out, write_held_out
+from classify.held_out import COMPARED, HELD_OUT, compare_top_k, learn_joint, learn_trust, read_held_out, write_held_out
 from classify.joint import Joint
 from classify.lines import GrowingLines
 from classify.registry import STRATEGIES, find, make_engine, own_llm
 from classify.rundir import NO_LLM, RunDirectory
-from classify.spending import begin_paying
+from classify.spending import PAID_BEFORE, begin_paying
 from classify.trust import Trust
 from rag.prompts import Prompt
 from rag.tokens import token_counter
 
-COMPARED = "comparison.jsonl"
 COMPARED_ROWS = 200
 """Held-out rows to compare numbers of neighbours on, where none are asked for."""
 
@@ -51,14 +51,17 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
     options = run.manifest["options"]
     engine: Any = make_engine(run.manifest["engine"], asked_options(run), run.answer_form())
     paths = [run.folder / name for name in files]
-    if options.get("ask_by") == "level" and hasattr(engine, "keep_books"):
+    books = isinstance(engine, KeepsBooks)
+    if options.get("ask_by") == "level" and books:
         raise ShelfmarkError("--ask-by level asks each question by the answer before; a batch cannot do that")
     budget = begin_paying(run, engine, paths, again)
     if options.get("ask_by") == "level" and engine.name != NO_LLM:
         prompt = Prompt(run.schema, options["prompt"], by_level=True)
         count, limit = token_counter(options["tokenizer"]), options["max_prompt_tokens"]
         engine = LevelsEngine(engine, prompt, run.taxonomy(), count=count, limit=limit)
-    asking = run.manifest.get("asking", {}) if (run.folder / ANSWERS).exists() else {}
+    asking = run.manifest.get("asking", {})
+    if not (run.folder / ANSWERS).exists():
+        asking = {name: value for name, value in asking.items() if name == PAID_BEFORE}
     past, started = asking.get("seconds", 0.0), time.perf_counter()
 
     def note(**counts: Any) -> None:
@@ -66,7 +69,7 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
         asking.update(seconds=seconds, **engine.report, **counts)
         if run.manifest["gpu_price"] is not None:
             asking["cost"] = round(run.manifest["gpu_price"] * seconds / 3600, 6)  # dollars
-        elif budget is not None and not hasattr(engine, "keep_books"):
+        elif budget is not None and not books:
             told = [asking.get(name, 0) for name in ("prompt_tokens", "completion_tokens")]
             asking["estimate"], asking["cost"] = budget.estimate, round(budget.dollars(*told), 6)
         run.record(asking=asking)

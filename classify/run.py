@@ -28,6 +28,7 @@ from classify.model import Model, fit, load, work_folder
 from classify.registry import STRATEGIES, check_engine, find
 from classify.rundir import IMPORTED, MONEY, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
+from classify.spending import check_fit
 
 STAGES = ("requests", "completions", "predictions", "report")
 # Rows that are worked on at once. A resumed run starts at a whole block, so that each block is computed
@@ -267,6 +268,7 @@ class Run(RunDirectory):
         for name, file in training_files(places).items():
             self._require_unchanged(name, file)
         train = join_products([read_products(place, self.schema, labels=True) for place in places])
+        check_fit(self, train)
         name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
         how: dict[str, Any] = {"schema": self.schema, "seed": seed, "progress": self.progress, "work": work_folder(out)}
         money = {key: self.manifest.get(key) for key in ("max_cost", "prices")}

@@ -16,7 +16,7 @@ from catalog.files import atomic_write, content_hash, read_json, temporary_name,
 from catalog.products import features_file, labels_beside, read_products, stream_products
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
-from classify.asking import ANSWERS, ASKED
+from classify.asking import ANSWERS, ASKED, LOST
 from classify.engines.base import EngineOptions
 from classify.engines.forms import AnswerForm
 from classify.engines.ledger import read_ledger
@@ -195,7 +195,7 @@ class RunDirectory:
 
     def mend(self) -> None:
         """Cut off what a killed process left of a line of answers."""
-        for name in (ANSWERS, ASKED):
+        for name in (ANSWERS, ASKED, LOST):
             if (self.folder / name).exists():
                 GrowingLines(self.folder / name).close()
 

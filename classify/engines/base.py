@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.messages import Completion, Request
+from classify.costs import Budget
 from classify.engines.forms import AnswerForm
 
 Constrain = Literal["choice", "json", "off"]
+Tell = Callable[[str], None]
 
 
 class EngineOptions(BaseModel):
@@ -88,3 +91,11 @@ class Engine(Protocol):
         An answer that cannot be had is a completion with an `error`, not an exception; an engine that is of no use at
         all (no such model, no server) is a `ShelfmarkError`.
         """
+
+
+@runtime_checkable
+class KeepsBooks(Protocol):
+    """An engine that keeps books of what is paid, and so asks many requests at once and none twice."""
+
+    def keep_books(self, folder: Path, run: str, budget: Budget, *, begun: bool, written: float, tell: Tell) -> None:
+        """Say where the books are; to be called before anything is asked."""

@@ -20,6 +20,7 @@ CONNECT_SECONDS = 10.0
 KEPT_SECONDS = 4.0  # vLLM closes an idle connection after five: one that is about to be closed is not used again
 LONGEST_REASON = 300  # characters of what a server says of an error
 NO_CONNECTION = "no connection"
+UNPAID = (NO_CONNECTION, "HTTP 429")  # kinds of trouble in which nothing was done; after others an answer may be billed
 
 HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")  # HTTP 429, "later", though later is no better
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -15,7 +15,7 @@ from catalog.messages import Completion, Request
 from classify.engines import chat, retry
 from classify.engines.background import Background
 from classify.engines.base import ApiOptions, Constrain
-from classify.engines.connection import NO_CONNECTION, Connection, TroubleError, check_url
+from classify.engines.connection import NO_CONNECTION, UNPAID, Connection, TroubleError, check_url
 from classify.engines.forms import AnswerForm
 from classify.provider.client import DEFAULT_URL, provider_key
 
@@ -90,6 +90,12 @@ class ServerEngine:
     logprobs, then with a JSON schema in place of a choice, then unconstrained. What worked stays, and `report` tells.
     Requests without candidates find out for themselves, beginning with the schema.
     The key is read from ``OPENAI_API_KEY``; no text that leaves here holds it.
+
+    Attributes
+    ----------
+    charge : callable or None
+        Told of each try whose answer was lost and may be billed; says whether another one can be paid. It is called in
+        another thread, by one request at a time.
     """
 
     name: ClassVar[str] = "server"
@@ -103,6 +109,7 @@ class ServerEngine:
         self.options = options
         self._connection = Connection(options.base_url, options.timeout)
         self.form: AnswerForm | None = None
+        self.charge: Callable[[Request], bool] | None = None
         self._ladders: dict[bool, _Ladder] = {}
         self._troubles: Counter[str] = Counter()
         self.report: dict[str, Any] = {"retries": 0, "server errors": {}}
@@ -161,6 +168,8 @@ class ServerEngine:
                 trouble = error
             self._troubles[trouble.kind] += 1
             self.report["server errors"] = dict(sorted(self._troubles.items()))
+            if self.charge is not None and trouble.kind not in UNPAID and not self.charge(request):
+                return Completion(request.id, error=f"{trouble}, and --max-cost allows no other try"), trouble.kind
             if retries < self.options.retries:
                 self.report["retries"] += 1
                 await self.sleep(retry.wait(retries, trouble.retry_after))
