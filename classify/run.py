@@ -273,7 +273,10 @@ class Run(RunDirectory):
         how: dict[str, Any] = {"schema": self.schema, "seed": seed, "progress": self.progress, "work": work_folder(out)}
         money = {key: self.manifest.get(key) for key in ("max_cost", "prices")}
         known = find("strategy", STRATEGIES, name).options_class.model_fields
-        options = {**options, **{key: value for key, value in money.items() if value not in (None, "") and key in known}}
+        options = {
+            **options,
+            **{key: value for key, value in money.items() if value not in (None, "") and key in known},
+        }
         fit(train, strategy=name, **how, **options).save(out)
         shutil.rmtree(work_folder(out), ignore_errors=True)
         return len(train)
