@@ -28,7 +28,8 @@ def batches(
     found = BatchList(Run.open(run))
     if cancel:
         stopped = found.cancel()
-        typer.echo(f"{run}: {stopped:,} batches stopped; classify resume {run} takes in what was done")
+        what = "1 batch" if stopped == 1 else f"{stopped:,} batches"
+        typer.echo(f"{run}: {what} stopped; classify resume {run} takes in what was done")
     before = None
     while True:
         standings = found.standings()

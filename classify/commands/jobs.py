@@ -170,7 +170,10 @@ def classify(
         named = load_preset(preset)
         if strategy not in (None, named.strategy):
             raise ShelfmarkError(f"--preset {preset}: its strategy is {named.strategy}, not {strategy}")
-        strategy, given = named.strategy, {**named.options, **given}
+        strategy = named.strategy
+        # A model that was fine-tuned stands by what it was fitted with: of a preset it takes how it is asked.
+        if model is None or not hasattr(find("strategy", STRATEGIES, strategy), "own_llm"):
+            given = {**named.options, **given}
         engine = engine or named.engine
         known = find("engine", ENGINES, engine).options_class.model_fields  # another engine knows some of them
         asked = {**{name: value for name, value in named.engine_options.items() if name in known}, **asked}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,7 +99,7 @@ class BatchEngine:
         self._counts = token_counts(self.options.llm)
         self._hash = options_hash(self.options.model_dump(exclude=set(self.options.free)))
         self._wanted: dict[str, list[LabelPath]] = {}
-        self._held: Counter[str] = Counter()
+        self._stopped, self._too_dear = False, 0
         self._later = (0, 0.0)
         with Ledger.writing(self._folder) as books:
             self._books = books
@@ -201,7 +200,7 @@ class BatchEngine:
         yield from self._give_up([name for name in self._wanted if self._is_exhausted(name)], {})
         wait, out_of_reach = FIRST_POLL, 0
         while True:
-            sending = not (self._held["cancelled"] or self._later[0])
+            sending = not (self._stopped or self._later[0])
             if sending:
                 self._sender.submit()
             if not any(chunk.open or (sending and chunk.waiting) for chunk in self._books):
@@ -232,8 +231,8 @@ class BatchEngine:
         taken = self._taken(chunk)
         yield from self._deliver(chunk, taken)
         missing = [name for name in taken.missing if name in self._wanted and chunk.options == self._hash]
-        if chunk.cancelled:
-            self._held["cancelled"] += len(missing)
+        if chunk.cancelled:  # by a person, who does not want to pay for more, unless the program did it
+            self._stopped = self._stopped or not chunk.dropped
             return
         self._survey.count_tries(self._books, chunk, missing)
         yield from self._give_up([name for name in missing if self._is_exhausted(name)], taken.outcomes)
@@ -265,7 +264,7 @@ class BatchEngine:
             writer.add(line)
         if not self._budget.affords(self._sender.worst(writer.load() + self._sender.waiting())):
             writer.discard()
-            self._held["too dear"] += len(names)
+            self._too_dear += len(names)
             return
         writer.enter()
         self._sender.reckon()
@@ -309,15 +308,15 @@ class BatchEngine:
         ShelfmarkError
             When requests are left that nobody asked.
         """
-        if self._held["cancelled"]:
+        if self._stopped and self._wanted:
             raise ShelfmarkError(
-                f"{self._held['cancelled']:,} requests have no answer: their batches were stopped; what was done is "
-                "kept, and resuming the run asks the others again"
+                f"{len(self._wanted):,} requests have no answer: a batch was stopped; what was done is kept, and "
+                "resuming the run asks the others"
             )
-        if self._held["too dear"]:
+        if self._too_dear:
             raise ShelfmarkError(
                 f"--max-cost {self._budget.cap:g}: ${self._budget.spent:,.4f} spent, and to ask "
-                f"{self._held['too dear']:,} requests again that batches ended without could go beyond it; resume the "
+                f"{self._too_dear:,} requests again that batches ended without could go beyond it; resume the "
                 "run with a higher one"
             )
         rows, dollars = self._later

@@ -296,7 +296,7 @@ def test_a_batch_that_somebody_stopped(tmp_path: Path) -> None:
     """What is done is kept; the others are asked for once the run is resumed, however often that happened before."""
     done = drive(0, {"cancel_batch": 6}, folder=tmp_path / "batches", leave=0)
     assert len(done.stops) == 6
-    assert done.stops[0].startswith("20 requests have no answer: their batches were stopped; what was done is kept")
+    assert done.stops[0].startswith("20 requests have no answer: a batch was stopped; what was done is kept")
     assert set(done.processed.values()) == {1}
     assert len(done.errors()) == REFUSALS
 

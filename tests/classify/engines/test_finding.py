@@ -152,12 +152,23 @@ def test_what_waits_and_is_answered_elsewhere_is_not_sent(server: Server, asking
     assert len(server.state.processed()) == ROWS - 4
 
 
-def test_a_batch_that_is_stopped_stops_what_would_follow(server: Server, asking: Asking):
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_a_batch_that_is_stopped_stops_what_would_follow(server: Server, asking: Asking, share: float):
+    server.faults.update({"cancel_batch": 1, "cancel_share": share})
+    with pytest.raises(ShelfmarkError, match="a batch was stopped"):
+        asking.go(begun=False, max_enqueued_tokens=130)
+    assert len(server.state.batches) == 1
+    asking.go()
+    assert len(asking.done) == ROWS
+    check_books(asking.folder, server.state)
+
+
+def test_a_batch_that_is_stopped_from_elsewhere(server: Server, asking: Asking):
     def tell(line: str) -> None:
         if "sent" in line and len(server.state.batches) == 2:
             _client(server).batches.cancel(list(server.state.batches)[1])
 
-    with pytest.raises(ShelfmarkError, match="their batches were stopped"):
+    with pytest.raises(ShelfmarkError, match="a batch was stopped"):
         asking.go(begun=False, tell=tell, max_enqueued_tokens=130)
     assert len(server.state.batches) == 2
     asking.go()

@@ -194,10 +194,10 @@ def test_batches_are_stopped_and_carried_on(desk: Desk, leave) -> None:
     assert desk.start().code == 130
     done = desk.command("batches", desk.run, "--cancel")
     assert done.code == 0, done.err
-    assert "1 batches stopped; classify resume" in done.out
+    assert "1 batch stopped; classify resume" in done.out
     leave(0)
     left = stopped(desk.resume())
-    assert "requests have no answer: their batches were stopped; what was done is kept" in left
+    assert "requests have no answer: a batch was stopped; what was done is kept" in left
     done_rows = len((desk.run / "completions.jsonl").read_text().splitlines())
     assert 0 < done_rows < ROWS
     assert desk.calls[MAKE] == 1

@@ -267,3 +267,16 @@ def test_tuning_of_what_is_none(bench, refused, command):
     bench.server.state.max_active_jobs = None
     assert command(*bench.fit).code == 0
     assert "there is nothing to cancel" in refused("tuning", bench.out, "--cancel")
+
+
+def test_a_model_stands_by_its_fit_whatever_the_preset_has(bench, command):
+    done = command(
+        "fit", "--strategy", "openai", "--train", bench.train, "--out", bench.folder / "m", "--stop", "|", "--epochs", 1
+    )
+    assert done.code == 0, done.err
+    run = bench.folder / "run"
+    begin = ("--preset", "openai-4o-mini", "--model", bench.folder / "m", "--test", bench.test, "--run", run)
+    done = command(*begin, "--limit", 5, "--poll", 0.01)
+    assert done.code == 0, done.err
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert (manifest["options"]["epochs"], manifest["engine_options"]["temperature"]) == (1, 0.1)
