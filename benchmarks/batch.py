@@ -170,8 +170,8 @@ def one_seed(seed: int) -> Outcome:
 def _script(folder: Path, faults: dict[str, Any]) -> tuple[int, bool]:
     """Return how many answers the script has to the same requests under the same faults, and whether it died."""
     import openai
-    from tests.openai_server.driving import FILTERED, MODEL, REFUSED, some_requests
 
+    from tests.openai_server.driving import FILTERED, MODEL, REFUSED, some_requests
     from tests.openai_server.running import running
 
     options = ModelOptions(llm=MODEL, constrain="off")
