@@ -124,12 +124,13 @@ class Solver:
 
     def prepare(self, cases: Iterable[Case]) -> None:
         """Look up together what the searches for these cases will ask for."""
-        wanted = []
-        for case in cases:
-            if case.plain is None and case.local is None:
-                keys = [(form_key(value), level) for level, value in enumerate(case.told) if value]
-                wanted += [(key, level) for key, level in keys if not self.lexicon.levels[level].find(key)]
-        self.likeness.prepare(wanted)
+        self.likeness.prepare(
+            form_key(value)
+            for case in cases
+            if case.plain is None and case.local is None
+            for value, found in zip(case.told, case.said, strict=True)
+            if found is None
+        )
 
     def solve(self, case: Case, hints: Hints) -> Solution | None:
         """Return the best path, or None where nothing in the answer speaks for any."""
