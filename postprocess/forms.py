@@ -75,6 +75,7 @@ _LOOKS = str.maketrans("015823", "olsbze")
 _RUNS = re.compile(r"(.)\1+")
 
 
+@lru_cache(maxsize=1 << 17)
 def looks(text: str) -> str:
     """Return a squeezed key as a careless eye reads it: digits as letters, ``rn`` as ``m``, repeated letters once."""
     return _RUNS.sub(r"\1", text.translate(_LOOKS).replace("rn", "m").replace("vv", "w"))
