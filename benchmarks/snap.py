@@ -1,6 +1,7 @@
 """What snapping recovers, and how fast, beside other ways to do it: one run, the same rows for all.
 
-    python benchmarks/snap.py [--rows N] [--peers none|letters|all] [--only PART ...] [--answers FOLDER] [--fuzz N]
+    python benchmarks/snap.py [--only PART ...] [--sets SET ...] [--kinds KIND ...] [--rows N]
+                              [--peers none|letters|all] [--answers FOLDER] [--fuzz N]
 
 Parts: corruption (true labels, corrupted in the ways of snap_corruptions.py), right (labels that were right), real
 (answers of the small model of snap_model.py, trained here where torch is installed, or read from FOLDER/SET.jsonl),
@@ -17,6 +18,7 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +104,7 @@ def values_of(answer: str, taxonomy: Taxonomy) -> tuple[str, ...]:
     return tuple(values[place] if place is not None else "" for place in first_reading(parsed, len(SCHEMA.levels)))
 
 
-def corruption(case: Case, rows: int, wanted: str, embed: MiniLM | None) -> None:
+def corruption(case: Case, rows: int, kinds: Sequence[str], wanted: str, embed: MiniLM | None) -> None:
     """Print the share of rows recovered whole, by kind and strength."""
     shelves = Shelves(case.taxonomy.paths, SCHEMA.levels)
     peers = peers_of(case, wanted, embed)
@@ -113,7 +115,7 @@ def corruption(case: Case, rows: int, wanted: str, embed: MiniLM | None) -> None
     if embed is not None:
         console.print(f"{case.name}, with embeddings beside letters:", with_embeddings(case, rows, shelves, embed))
     behind, totals = [], [0] * (2 + len(peers))
-    for kind in (*KINDS, MIXTURE):
+    for kind in kinds:
         right, of_strength = [0] * (1 + len(peers)), []
         total = 0
         for strength in STRENGTHS:
@@ -261,8 +263,8 @@ def speed(case: Case, embed: MiniLM | None) -> None:
         original = prepared + each * len(malformed)
         console.print(
             f"the original's method: {original:.0f} s, {original / took:.0f} times as long: "
-            f"{prepared:.0f} s to prepare, {encoded / len(some):.2f} values to encode in each malformed answer, {1000 * each:.1f} ms "
-            f"(from {len(some)} of them; right answers, and the parsing, which is ours, counted as nothing)"
+            f"{prepared:.0f} s to prepare, {1000 * each:.1f} ms for each malformed answer (from {len(some)} of them; "
+            f"{encoded / len(some):.2f} values to encode; right answers, and parsing, which is ours, count as nothing)"
         )
 
 
@@ -344,6 +346,14 @@ def main() -> int:
     parts = ("corruption", "right", "real", "speed", "growth", "fuzz")
     options = argparse.ArgumentParser(description="What snapping recovers, and how fast.")
     options.add_argument("--rows", type=int, default=40, help="rows for each set, kind and strength (40)")
+    options.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=(*KINDS, MIXTURE),
+        default=(*KINDS, MIXTURE),
+        metavar="KIND",
+        help="corruptions (all)",
+    )
     options.add_argument("--peers", choices=("none", "letters", "all"), default="all")
     options.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     options.add_argument("--sets", nargs="+", help="of sample, indoml, coles, receipts, bigbasket (all)")
@@ -379,7 +389,7 @@ def main() -> int:
                 real_errors(folder, case.name, chosen.answers, chosen.peers, embed)
     if "corruption" in chosen.only:
         for case in found:
-            corruption(case, chosen.rows, chosen.peers, embed)
+            corruption(case, chosen.rows, chosen.kinds, chosen.peers, embed)
     if "fuzz" in chosen.only:
         fuzz(big, chosen.fuzz)
     return 0
