@@ -43,7 +43,7 @@ class Spelt:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.letters = [squeezed(key) for key in keys]
-        self.words = [frozenset(key.split(" ")) for key in keys]
+        self.words = [_words(key) for key in keys]
         self.sorted = [" ".join(sorted(key.split(" "))) for key in keys]
 
     @cached_property
@@ -67,7 +67,7 @@ class Spelt:
         seen = looks(letters)
         if seen != letters:
             result = np.maximum(result, _AT_A_GLANCE * _edits(seen, [self.looks[place] for place in places]))
-        words = frozenset(key.split(" "))
+        words = _words(key)
         result = np.minimum(result, _ALMOST)
         # What shares next to no letters is no part either.
         for number in np.flatnonzero(result > _NO_PART).tolist():
@@ -85,6 +85,15 @@ def _edits(text: str, others: Sequence[str]) -> Scores:
     indel, alignment = (cdist([text], others, scorer=scorer, dtype=np.float64)[0] for scorer in _EDITS)
     total: Scores = (indel + alignment) / 2.0
     return total
+
+
+def _words(key: str) -> frozenset[str]:
+    """Return the words of a key; one that it has twice counts twice (``non carbonated non cola``)."""
+    words = key.split(" ")
+    found = frozenset(words)
+    if len(found) == len(words):
+        return found
+    return frozenset(word + " " * words[:place].count(word) for place, word in enumerate(words))
 
 
 def _part(letters: str, words: frozenset[str], other: str, its_words: frozenset[str]) -> float:
@@ -110,7 +119,7 @@ def alike(key: str, other: str) -> float:
     seen = looks(letters)
     if seen != letters:
         best = max(best, _AT_A_GLANCE * sum(scorer(seen, looks(others)) for scorer in _EDITS) / 2.0)
-    return min(max(best, _part(letters, frozenset(words), others, frozenset(its_words))), _ALMOST)
+    return min(max(best, _part(letters, _words(key), others, _words(other))), _ALMOST)
 
 
 def gain(likeness: ArrayLike) -> Scores:
