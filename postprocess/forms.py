@@ -7,7 +7,8 @@ import unicodedata
 from functools import lru_cache
 
 _APOSTROPHES = re.compile("['’‘ʼ`´]")
-_BETWEEN_WORDS = re.compile(r"[^a-z0-9]+")
+# What becomes of an ASCII sign: letters small, apostrophes nothing, every other sign a space.
+_ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)} | {39: None, 96: None}
 _FILLER = frozenset(("and", "und", "et"))
 
 
@@ -30,7 +31,7 @@ def form_key(value: str) -> str:
         only blank text gives an empty key.
     """
     words = _words(value)
-    kept = [singular(word) for word in words if word not in _FILLER] or words
+    kept = [singular(word) if word[-1] == "s" else word for word in words if word not in _FILLER] or words
     return " ".join(kept) or "".join(unicodedata.normalize("NFKD", value).casefold().split())
 
 
@@ -41,7 +42,7 @@ def letters(value: str) -> str:
 
 def _words(value: str) -> list[str]:
     if value.isascii():
-        return _BETWEEN_WORDS.sub(" ", _APOSTROPHES.sub("", value.lower())).split()
+        return value.translate(_ASCII).split()
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", value).casefold())
     text = _APOSTROPHES.sub("", text)
     # Accents on Latin letters go; the marks of other scripts are part of their letters and stay.
@@ -74,6 +75,7 @@ _LOOKS = str.maketrans("015823", "olsbze")
 _RUNS = re.compile(r"(.)\1+")
 
 
+@lru_cache(maxsize=1 << 17)
 def looks(text: str) -> str:
     """Return a squeezed key as a careless eye reads it: digits as letters, ``rn`` as ``m``, repeated letters once."""
     return _RUNS.sub(r"\1", text.translate(_LOOKS).replace("rn", "m").replace("vv", "w"))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 SIZES = (2, 3)
-_CELLS = 4_000_000  # of the dense block of products: 16 MB
 
 
 def grams(key: str) -> set[str]:
@@ -42,50 +40,46 @@ class GramIndex:
     def __init__(self, groups: Sequence[Sequence[str]]) -> None:
         keys = [key for group in groups for key in group]
         self.bounds = np.concatenate([[0], np.cumsum([len(group) for group in groups])]).tolist()
-        found = [grams(key) for key in keys]
+        found = [sorted(grams(key)) for key in keys]
         self.ids = {gram: number for number, gram in enumerate(sorted(set().union(*found)))}
-        values = self._binary(found)
-        frequency = np.bincount(values.indices, minlength=len(self.ids))
-        self.weights = (1.0 + np.log((1.0 + len(keys)) / (1.0 + frequency))) ** 2
-        self.sizes = np.maximum(values @ self.weights, 1e-9)
+        columns = np.array([self.ids[gram] for one in found for gram in one], dtype=np.int32)
+        rows = np.repeat(np.arange(len(keys), dtype=np.int32), [len(one) for one in found])
+        self.frequency = np.bincount(columns, minlength=len(self.ids))
+        weights = (1.0 + np.log((1.0 + len(keys)) / (1.0 + self.frequency))) ** 2
+        self.sizes = np.maximum(np.bincount(rows, weights[columns], minlength=len(keys)), 1e-9)
         self.scale = (1.0 / np.sqrt(self.sizes)).astype(np.float32)
-        self.matrix = values.multiply(self.weights).tocsr().T.tocsr().astype(np.float32)
+        self.weights = weights.astype(np.float32)
+        # The values that have each n-gram.
+        self.postings = np.split(rows[np.argsort(columns, kind="stable")], np.cumsum(self.frequency)[:-1])
+        self._last = ("", np.zeros(len(keys), dtype=np.float32))
 
-    def _binary(self, found: Iterable[Iterable[str]]) -> csr_matrix:
-        indices: list[int] = []
-        ends = [0]
-        for one in found:
-            indices.extend(sorted(self.ids[gram] for gram in one if gram in self.ids))
-            ends.append(len(indices))
-        shape = (len(ends) - 1, len(self.ids))
-        return csr_matrix((np.ones(len(indices), dtype=np.float32), indices, ends), shape=shape)
+    def products(self, key: str) -> NDArray[np.float32]:
+        """Return the products of a key with all values, shape (values,)."""
+        known, total = self._last
+        if known != key:
+            found = sorted(self.ids[gram] for gram in grams(key) if gram in self.ids)
+            total = np.zeros(len(self.sizes), dtype=np.float32)
+            if found:
+                rows = np.concatenate([self.postings[gram] for gram in found])
+                np.add.at(total, rows, np.repeat(self.weights[found], self.frequency[found]))
+            # One key is asked about at one level after the other.
+            self._last = (key, total)
+        return total
 
-    def products(self, keys: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """Yield, for each key, its products with all values."""
-        block = max(1, _CELLS // max(1, len(self.sizes)))
-        for start in range(0, len(keys), block):
-            rows = self._binary(grams(key) for key in keys[start : start + block])
-            yield from (rows @ self.matrix).toarray()
-
-    def nearest(self, wanted: Mapping[str, Sequence[int]], limit: int) -> dict[tuple[str, int], NDArray[np.int32]]:
-        """Return, for each key and each of the levels wanted for it, the ids of up to `limit` values by cosine."""
-        answers = {}
-        for (key, levels), products in zip(wanted.items(), self.products(list(wanted)), strict=True):
-            for level in levels:
-                part = slice(self.bounds[level], self.bounds[level + 1])
-                answers[key, level] = self._top(products[part] * self.scale[part], limit)
-        return answers
+    def nearest(self, key: str, level: int, limit: int) -> NDArray[np.int32]:
+        """Return the ids of up to `limit` values of a level by cosine."""
+        part = slice(self.bounds[level], self.bounds[level + 1])
+        return self._top(self.products(key)[part] * self.scale[part], limit)
 
     def contained(self, key: str) -> list[NDArray[np.float32]]:
         """Return, for each level, the share of each value's n-grams that `key` has."""
-        (products,) = self.products([key])
-        shares = (products / self.sizes).astype(np.float32)
+        shares = (self.products(key) / self.sizes).astype(np.float32)
         return [shares[a:b] for a, b in zip(self.bounds, self.bounds[1:], strict=False)]
 
     @staticmethod
     def _top(scores: NDArray[np.float32], limit: int) -> NDArray[np.int32]:
         # Equal scores at the limit would be cut at random by a partition; a threshold and the order of ids cut them
-        # the same way each time, whatever stood in the same block.
+        # the same way each time.
         ids = np.flatnonzero(scores > 0)
         if len(ids) > limit:
             chosen = scores[ids]

@@ -40,7 +40,7 @@ class Level:
         self.weight = float(np.log1p(len(self.values)))
         self.column: Ids = np.array([self.ids[value] for value in column], dtype=np.int32)
         self._order = np.argsort(self.column, kind="stable").astype(np.int32)
-        self._starts = np.searchsorted(self.column[self._order], np.arange(len(self.values) + 1))
+        self._starts = np.searchsorted(self.column[self._order], np.arange(len(self.values) + 1)).tolist()
 
     def find(self, key: str) -> tuple[int, ...]:
         """Return the ids of the values whose form is `key`, else of those that differ from it in spaces only."""
@@ -48,11 +48,11 @@ class Level:
 
     def places(self, ids: Ids) -> list[Ids]:
         """Return, for each value, the rows of the paths that have it."""
-        return [self._order[self._starts[number] : self._starts[number + 1]] for number in ids]
+        return [self._order[self._starts[number] : self._starts[number + 1]] for number in ids.tolist()]
 
     def count(self, ids: Ids) -> int:
         """Return how many paths have one of the values."""
-        return int((self._starts[ids + 1] - self._starts[ids]).sum())
+        return sum(self._starts[number + 1] - self._starts[number] for number in ids.tolist())
 
 
 class Lexicon:

@@ -24,9 +24,11 @@ NEAREST = 32
 _EDITS = (Indel.normalized_similarity, OSA.normalized_similarity)
 _AT_A_GLANCE = 0.92
 _NO_PART = 0.2
+_ALMOST = 0.99
 _FLOOR = 0.4
 _SUREST_OTHER = 0.97
 _ROOM = 100_000
+_FEW = 12
 NOTHING: Evidence = (np.zeros(0, dtype=np.int32), np.zeros(0))
 
 
@@ -41,7 +43,7 @@ class Spelt:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.letters = [squeezed(key) for key in keys]
-        self.words = [frozenset(key.split(" ")) for key in keys]
+        self.words = [_words(key) for key in keys]
         self.sorted = [" ".join(sorted(key.split(" "))) for key in keys]
 
     @cached_property
@@ -65,21 +67,33 @@ class Spelt:
         seen = looks(letters)
         if seen != letters:
             result = np.maximum(result, _AT_A_GLANCE * _edits(seen, [self.looks[place] for place in places]))
-        words = frozenset(key.split(" "))
+        words = _words(key)
+        result = np.minimum(result, _ALMOST)
         # What shares next to no letters is no part either.
         for number in np.flatnonzero(result > _NO_PART).tolist():
-            place, other = places[number], others[number]
+            other, its_words = others[number], self.words[places[number]]
             if other == letters:
                 result[number] = 1.0
-            else:
-                result[number] = min(max(result[number], _part(letters, words, other, self.words[place])), 0.99)
+            elif other.startswith(letters) or its_words <= words or words <= its_words:
+                result[number] = min(max(result[number], _part(letters, words, other, its_words)), _ALMOST)
         return result
 
 
 def _edits(text: str, others: Sequence[str]) -> Scores:
+    if len(others) <= _FEW:
+        return np.array([sum(scorer(text, other) for scorer in _EDITS) / 2.0 for other in others])
     indel, alignment = (cdist([text], others, scorer=scorer, dtype=np.float64)[0] for scorer in _EDITS)
     total: Scores = (indel + alignment) / 2.0
     return total
+
+
+def _words(key: str) -> frozenset[str]:
+    """Return the words of a key; one that it has twice counts twice (``non carbonated non cola``)."""
+    words = key.split(" ")
+    found = frozenset(words)
+    if len(found) == len(words):
+        return found
+    return frozenset(word + " " * words[:place].count(word) for place, word in enumerate(words))
 
 
 def _part(letters: str, words: frozenset[str], other: str, its_words: frozenset[str]) -> float:
@@ -105,7 +119,7 @@ def alike(key: str, other: str) -> float:
     seen = looks(letters)
     if seen != letters:
         best = max(best, _AT_A_GLANCE * sum(scorer(seen, looks(others)) for scorer in _EDITS) / 2.0)
-    return min(max(best, _part(letters, frozenset(words), others, frozenset(its_words))), 0.99)
+    return min(max(best, _part(letters, _words(key), others, _words(other))), _ALMOST)
 
 
 def gain(likeness: ArrayLike) -> Scores:
@@ -133,25 +147,19 @@ class Likeness:
         self.index = GramIndex([level.keys for level in lexicon.levels])
         self._spelt = [Spelt(level.keys) for level in lexicon.levels]
         self._vectors = [embed(level.values) for level in lexicon.levels] if embed is not None else None
-        self._nearest: dict[tuple[str, int], Ids] = {}
         self._sure: dict[tuple[int, int], Evidence] = {}
         self._meanings: dict[str, NDArray[np.float32]] = {}
         self._found: dict[tuple[str, int], Evidence] = {}
 
-    def prepare(self, wanted: Iterable[tuple[str, int]]) -> None:
-        """Look up many keys and levels at once, which is faster than one by one; the same later cost nothing."""
-        if len(self._nearest) > _ROOM:
-            for remembered in (self._nearest, self._meanings, self._found):
-                remembered.clear()
-        missing: dict[str, list[int]] = {}
-        for key, level in sorted(set(wanted)):
-            if key and (key, level) not in self._nearest:
-                missing.setdefault(key, []).append(level)
-        if not missing:
+    def prepare(self, keys: Iterable[str]) -> None:
+        """Embed many keys at once, which is faster than one by one; the same later cost nothing."""
+        if self.embed is None:
             return
-        self._nearest.update(self.index.nearest(missing, NEAREST))
-        if self.embed is not None:
-            self._meanings.update(zip(missing, self.embed(list(missing)), strict=True))
+        if len(self._meanings) > _ROOM:
+            self._meanings.clear()
+        missing = sorted(set(keys) - {""} - self._meanings.keys())
+        if missing:
+            self._meanings.update(zip(missing, self.embed(missing), strict=True))
 
     def said(self, value: str, level: int) -> Evidence | None:
         """Return the values of a level that `value` is, up to form; None where there are none.
@@ -190,7 +198,8 @@ class Likeness:
         if not key:
             return NOTHING
         if (key, level) not in self._found:
-            self.prepare([(key, level)])
+            if len(self._found) > _ROOM:
+                self._found.clear()
             self._found[key, level] = self._compared(key, level)
         return self._found[key, level]
 
@@ -199,13 +208,14 @@ class Likeness:
         return self._spelt[level].alike(key, ids.tolist())
 
     def _compared(self, key: str, level: int) -> Evidence:
-        ids = self._nearest[key, level]
+        ids = self.index.nearest(key, level, NEAREST)
         if self._vectors is None:
             worth = gain(self.among(key, level, ids))
         else:
+            self.prepare([key])
             cosines = self._vectors[level] @ self._meanings[key]
             near = np.argsort(-cosines, kind="stable")[:NEAREST].astype(np.int32)
             ids = np.union1d(ids, near).astype(np.int32)
             letters = self.among(key, level, ids)
-            worth = gain(np.maximum(letters, np.minimum(cosines[ids].astype(np.float64), 0.99)))
+            worth = gain(np.maximum(letters, np.minimum(cosines[ids].astype(np.float64), _ALMOST)))
         return ids[worth > 0], worth[worth > 0]

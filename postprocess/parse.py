@@ -136,4 +136,5 @@ def _most_alike(paths: Sequence[LabelPath], text: str) -> LabelPath:
 
 
 def _unwrapped(text: str) -> str:
-    return _FENCE.sub("", _CONTROL.sub("", text).strip()).strip(_WRAPPING)
+    text = _CONTROL.sub("", text).strip()
+    return (_FENCE.sub("", text) if "```" in text else text).strip(_WRAPPING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from catalog.errors import ShelfmarkError, nearest
@@ -188,5 +188,6 @@ class Snapper:
         sureness = round(share * solution.ahead, 6)
         if all(change.rule == "form" for change in changes):
             return Snapped(path, "exact", 1.0, changes, told)
-        snapped = Snapped(path, "repaired", sureness, changes, told)
-        return replace(snapped, path=None, status="left") if sureness < self.leave_below else snapped
+        if sureness < self.leave_below:
+            return Snapped(None, "left", sureness, changes, told)
+        return Snapped(path, "repaired", sureness, changes, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -113,23 +113,24 @@ class Solver:
         told = tuple(values[place] if place is not None else "" for place in first)
         said = tuple(self.likeness.said(value, level) if value else None for level, value in enumerate(told))
         plain = parsed.label or self._plain(said)
-        case = Case(parsed, values, first, told, said, plain, None)
         if plain is not None:
-            return case
+            return Case(parsed, values, first, told, said, plain, None)
         rows = self.lexicon.any_order.get("\n".join(sorted(map(form_key, values))), ())
         if len(rows) == 1:
-            moved = self._in_order(self.lexicon.paths[rows[0]], values)
-            return replace(case, first=moved, local=(np.array(rows, dtype=np.int32), np.array([self.total - 1.0])))
-        return replace(case, local=self._local(told, said))
+            first = self._in_order(self.lexicon.paths[rows[0]], values)
+            local = (np.array(rows, dtype=np.int32), np.array([self.total - 1.0]))
+            return Case(parsed, values, first, told, said, None, local)
+        return Case(parsed, values, first, told, said, None, self._local(told, said))
 
     def prepare(self, cases: Iterable[Case]) -> None:
         """Look up together what the searches for these cases will ask for."""
-        wanted = []
-        for case in cases:
-            if case.plain is None and case.local is None:
-                keys = [(form_key(value), level) for level, value in enumerate(case.told) if value]
-                wanted += [(key, level) for key, level in keys if not self.lexicon.levels[level].find(key)]
-        self.likeness.prepare(wanted)
+        self.likeness.prepare(
+            form_key(value)
+            for case in cases
+            if case.plain is None and case.local is None
+            for value, found in zip(case.told, case.said, strict=True)
+            if found is None
+        )
 
     def solve(self, case: Case, hints: Hints) -> Solution | None:
         """Return the best path, or None where nothing in the answer speaks for any."""
@@ -173,23 +174,25 @@ class Solver:
         This settles most answers without a search over the taxonomy. It holds only where every misspelt value is
         clearly like one of the values left to it; else another level may be the wrong one.
         """
+        misspelt = [
+            (number, form_key(value))
+            for number, (value, found) in enumerate(zip(told, said, strict=True))
+            if found is None
+        ]
+        # A value that another level knows is not misspelt but misplaced.
+        if any(not key or self.lexicon.is_known(key) for _, key in misspelt):
+            return None
         rows = self.explainer.agreeing(said)
         if not len(rows):
             return None
         weights = (level.weight for level, found in zip(self.lexicon.levels, said, strict=True) if found is not None)
         scores = np.full(len(rows), sum(weights))
-        for number, (level, value, found) in enumerate(zip(self.lexicon.levels, told, said, strict=True)):
-            if found is not None:
-                continue
-            key = form_key(value)
-            # A value that another level knows is not misspelt but misplaced.
-            if not key or self.lexicon.is_known(key):
-                return None
+        for number, key in misspelt:
             ids, where = np.unique(self.lexicon.columns[number][rows], return_inverse=True)
             worth = gain(self.likeness.among(key, number, ids))
             if worth.max() < _CLEAR[self.policy]:
                 return None
-            scores += level.weight * worth[where]
+            scores += self.lexicon.levels[number].weight * worth[where]
         return rows, scores
 
     def _other_readings(self, case: Case, best: Solution | None, hints: Hints) -> Solution | None:

@@ -140,6 +140,12 @@ def test_values_that_look_alike_are_told_apart_by_their_signs():
         assert snapper.snap("__".join(path) + "|").path == path
 
 
+def test_a_word_that_a_value_has_twice_counts_twice():
+    still, fizzy = ("flavoured drinks non carbonated non cola", "x"), ("flavoured drinks carbonated non cola", "x")
+    shelves = Taxonomy(("module", "brand"), {still: 1, fizzy: 1})
+    assert Snapper(shelves).snap("range premium flavoured drinks carbonated non cola__x").path == fizzy
+
+
 def test_wrong_options_are_one_line(taxonomy):
     with pytest.raises(ShelfmarkError, match=r"policy 'paths' .*did you mean 'path'"):
         Snapper(taxonomy, "paths")
