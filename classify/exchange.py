@@ -14,7 +14,7 @@ from catalog.files import atomic_write
 from catalog.messages import Completion
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ApiOptions
-from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, request_line, response_completion
+from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, outcome, request_line
 from classify.lines import GrowingLines, count_lines
 from classify.questions import asked_options
 from classify.run import STAGES, Run
@@ -132,7 +132,7 @@ def import_answers(run: Run, files: Iterable[Path]) -> str:
             if request is None:
                 unknown += 1
                 continue
-            answer = response_completion(request, line, constrain)
+            answer = outcome(request, line, constrain).completion
             if name in found and (answer.error is None) <= (found[name].error is None):
                 twice += 1
                 continue

@@ -51,11 +51,6 @@ def request_line(request: Request, options: ModelOptions, form: AnswerForm | Non
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def response_completion(request: Request, line: dict[str, Any], constrain: Constrain) -> Completion:
-    """Return the completion that a line of an output or error file holds."""
-    return outcome(request, line, constrain).completion
-
-
 def outcome(request: Request, line: dict[str, Any], constrain: Constrain, *, probabilities: bool = True) -> Outcome:
     """Return what a line of an output or error file says of the request that it names.
 

@@ -80,13 +80,6 @@ class Batches:
 
         return self.provider.again(send).id
 
-    def remove(self, file: str) -> None:
-        """Remove a file, as far as that goes."""
-        try:
-            self.provider.once(lambda api: api.files.delete(file))
-        except (RefusedError, OutageError):
-            return  # the provider removes it in time
-
     def create(self, file: str, told: dict[str, str]) -> str | None:
         """Make a batch of a file that was sent, and return its id; None where nobody knows whether it was made.
 
