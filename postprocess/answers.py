@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from catalog.schema import SEPARATOR, Schema
 from catalog.tables import Row, read_table
 from postprocess.forms import whole_signs
 
-_HASHED_ID = re.compile(r"(.+)-[0-9a-f]{8}", re.DOTALL)
+_HASHED_ID = re.compile(r"(.+)-([0-9a-f]{8})", re.DOTALL)
 
 
 @dataclass
@@ -59,7 +59,8 @@ def read_answers(paths: str | Path | Sequence[str | Path], schema: Schema) -> An
         JSON lines, CSV or Parquet (text also gzipped) of one of these kinds, told apart row by row: the id column and
         ``answer``; the id column and the levels (a ``.predict`` file); lines of the Batch API's output and error files
         (``custom_id``, ``response``, ``error``); lines of a run's ``completions.jsonl`` (``id``, ``text``). The hash
-        that a run appends to its request ids is taken off again, unless two ids of a file would then be the same.
+        that a run appends to its request ids is taken off again, unless two ids of a file would then be the same, or
+        all of the hashes are numbers.
     schema : Schema
         Names the id column and the levels.
 
@@ -75,28 +76,38 @@ def read_answers(paths: str | Path | Sequence[str | Path], schema: Schema) -> An
     """
     answers = Answers()
     places: dict[RowId, str] = {}
+    found: list[tuple[RowId, str | None, str]] = []
+    requests: list[set[RowId]] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        for name, text, place in _rows(path, schema):
-            if answers.said.get(name) is None:
-                answers.said[name] = None if text is None else whole_signs(text)
-                places[name] = f"{path}, {place}"
-            elif text is not None:
-                raise ShelfmarkError(
-                    f"{path}, {place}: the id {name!r} occurs twice, first in {places[name]}; one answer for each id"
-                )
+        requests.append(set())
+        for row in read_table(path):
+            column = _request_column(row, schema)
+            name = row.id(column or schema.id)
+            found.append((name, _answer(row, column, schema), f"{path}, {row.place}"))
+            if column:
+                requests[-1].add(name)
+    own = _rows_asked(requests)
+    for request, text, place in found:
+        name = own.get(request, request)
+        if answers.said.get(name) is None:
+            answers.said[name] = None if text is None else whole_signs(text)
+            places[name] = place
+        elif text is not None:
+            raise ShelfmarkError(
+                f"{place}: the id {name!r} occurs twice, first in {places[name]}; one answer for each id"
+            )
     return answers
 
 
-def _rows(path: str | Path, schema: Schema) -> list[tuple[RowId, str | None, str]]:
-    """Return the id, the raw answer (None for an error) and the place of each row of a file."""
-    found, asked = [], {}
-    for row in read_table(path):
-        column = _request_column(row, schema)
-        name = row.id(column or schema.id)
-        found.append((name, _answer(row, column, schema), row.place))
-        asked[name] = row_id(name) if column else name
-    same = len(set(asked.values())) == len(asked)
-    return [(asked[name], text, place) for name, text, place in found] if same else found
+def _rows_asked(files: Sequence[set[RowId]]) -> dict[RowId, RowId]:
+    """Return the row's id of each request's; none where what is behind the ids of the files is no hash of a run's."""
+    hashed = [match[2] for name in set().union(*files) if (match := _HASHED_ID.fullmatch(str(name)))]
+    if len(hashed) > 1 and all(map(str.isdigit, hashed)):
+        return {}  # dates or numbers: of several hashes, one or another has a letter
+    own = [{name: row_id(name) for name in names} for names in files]
+    if any(len(set(names.values())) < len(names) for names in own):
+        return {}
+    return {request: name for names in own for request, name in names.items()}
 
 
 def row_id(request: RowId) -> RowId:
@@ -143,11 +154,21 @@ def _batch_answer(row: Row) -> str | None:
     response = row.values.get("response")
     if row.values.get("error") or not isinstance(response, dict) or response.get("status_code", 200) != 200:
         return None
-    found: Any = response.get("body")
-    for step in ("choices", 0, "message"):
-        try:
-            found = found[step]
-        except (KeyError, IndexError, TypeError):
-            raise row.fault("no 'response.body.choices[0].message': not a line of a chat batch's output") from None
-    content = found.get("content") if isinstance(found, dict) else None
-    return content if isinstance(content, str) else ""
+    body = response.get("body")
+    body = body if isinstance(body, dict) else {}
+    said = body.get("choices", body.get("output"))
+    if not isinstance(said, list):
+        raise row.fault("neither 'choices' nor 'output' in 'response.body': not a line of a batch's output")
+    return "".join(_texts(said[:1] if "choices" in body else said)) if said else None
+
+
+def _texts(said: Any) -> Iterator[str]:
+    """Yield what a message says: its text, the parts of it, or the arguments of the function that it calls."""
+    if isinstance(said, str):
+        yield said
+    elif isinstance(said, list):
+        for part in said:
+            yield from _texts(part)
+    elif isinstance(said, dict):
+        for name in ("message", "content", "text", "tool_calls", "function", "arguments"):
+            yield from _texts(said.get(name))

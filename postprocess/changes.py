@@ -15,17 +15,20 @@ RULES = {
     "spelling": "resembles the answered value",
     "dropped": "the answer had this value too many",
     "filled": "the answer had no value for the level; it follows from the others",
+    "text": "the answer was read as one text, which does not name this value",
     "placed": "the answer gave the value for another level",
     "parent": "the answered value is not above the values below it; theirs is",
     "best": "no value like the answered one is valid here; this one goes best with the rest",
     "brand of module": "like the answered brand, among the brands of the answered module",
     "brand of retailer": "like the answered brand, among the retailer's brands",
     "brand of all": "like the answered brand, among all brands",
+    "fallback": "nothing could be made of the answer; the most frequent path instead",
 }
 """The rules, and what each says."""
 
 
 _LIKE = 0.1
+_MOST_SHOWN = 200
 
 
 class Change(NamedTuple):
@@ -57,6 +60,11 @@ def is_like(was: str, became: str) -> bool:
     return bool(was) and float(gain(alike(form_key(was), form_key(became)))) > _LIKE
 
 
+def shown(text: str) -> str:
+    """Return as much of an answer as a change keeps."""
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
 def changes_of(
     levels: Sequence[str],
     values: Sequence[str | None],
@@ -64,6 +72,7 @@ def changes_of(
     path: LabelPath,
     *,
     sold: bool,
+    seen: bool = True,
 ) -> tuple[Change, ...]:
     """Return the changes from the answered values to a path.
 
@@ -79,6 +88,8 @@ def changes_of(
         What it became.
     sold : bool
         Whether the retailer sells the path.
+    seen : bool
+        Whether the brand is known in its module.
     """
     changes = []
     last = len(levels) - 1
@@ -96,7 +107,7 @@ def changes_of(
             if number == last and last:
                 above = values[number - 1]
                 rule = "brand of all"
-                if above and is_same_form(above, path[number - 1]):
+                if seen and above and is_same_form(above, path[number - 1]):
                     rule = "brand of module"
                 elif sold:
                     rule = "brand of retailer"

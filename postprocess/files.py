@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import Policy, Taxonomy
 from postprocess.answers import Answers, read_answers
-from postprocess.changes import RULES
+from postprocess.changes import RULES, Change, shown
 from postprocess.snap import Snapped, Snapper
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".predict", ".csv")
@@ -160,6 +160,8 @@ def snap_answers(
                 predicted(prediction.to_dict(schema.id, schema.levels))
                 statuses[prediction.status] += 1
                 left = one.status == "left"
+                if prediction.status == "fallback":
+                    one = replace(one, changes=_replaced(one, said[row], best, schema))
                 for change in one.changes:
                     kept({"id": ids[row], **change._asdict(), "sureness": one.sureness, "left": left})
                 rules.update(change.rule for change in one.changes if not left)
@@ -231,6 +233,12 @@ def _hints(ids: Sequence[RowId], products: Products | None) -> tuple[list[str] |
         raise ShelfmarkError(f"the answer {missing!r} has no product; give the products that were asked for, or none")
     found, texts = [rows[name] for name in ids], products.texts
     return [texts[row] for row in found], [products.retailers[row] for row in found]
+
+
+def _replaced(snapped: Snapped, answer: str, path: LabelPath, schema: Schema) -> tuple[Change, ...]:
+    """Return the changes to a path that stands in for an answer of no use."""
+    was = snapped.answered if any(snapped.answered) else (shown(answer.strip()),) * len(path)
+    return tuple(Change(*change, "fallback") for change in zip(schema.levels, was, path, strict=True))
 
 
 class _Frequent:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 from postprocess.forms import form_key
 from postprocess.likeness import NOTHING, Evidence, Likeness
@@ -14,7 +15,9 @@ Reading = tuple[int | None, ...]
 """For each level, the place of its value among the answered values, or None."""
 
 _MOST_VALUES = 7
+_MOST_ORDERS = 1000
 _PER_MOVE = 1.0
+_OUT_OF_ORDER = 0.5
 
 
 def answered(parsed: Parsed) -> list[str]:
@@ -72,13 +75,15 @@ def readings(
 
     bounds: dict[Reading, tuple[float, float]] = {}
     whole = len(present) == len(levels)
-    orders = _exchanges(first, free) if whole else _assignments(present, len(levels), in_order=not named)
+    orders = _exchanges(first, free) if whole else _assignments(present, len(levels))
     for reading in orders:
         if reading == first:
             continue
         bound = sum(worth(place, number) for number, place in enumerate(reading) if place is not None)
         moved = sum(place is not None and place != first[number] for number, place in enumerate(reading))
-        bounds[reading] = (bound, _PER_MOVE * moved if named or whole else 0.1 * moved)
+        # Values in a row are likelier in the order of the levels; those under names where they are.
+        cost = _PER_MOVE * moved if named or whole else 0.1 * moved + _OUT_OF_ORDER * _turned(reading)
+        bounds[reading] = (bound, cost)
     order = sorted(
         bounds.items(), key=lambda item: (item[1][1] - item[1][0], [-1 if p is None else p for p in item[0]])
     )
@@ -95,8 +100,10 @@ def _exchanges(first: Reading, free: Sequence[int]) -> Iterator[Reading]:
         yield tuple(reading)
 
 
-def _assignments(present: Sequence[int], levels: int, *, in_order: bool) -> Iterator[Reading]:
+def _assignments(present: Sequence[int], levels: int) -> Iterator[Reading]:
+    """Yield every way to give values to levels; where these are too many, those in the order of the answer."""
     count = min(len(present), levels)
+    in_order = math.comb(len(present), count) * math.perm(levels, count) > _MOST_ORDERS
     for places in combinations(present, count):
         for chosen in combinations(range(levels), count):
             orders: Iterator[tuple[int, ...]] = iter([places]) if in_order else permutations(places)
@@ -105,3 +112,9 @@ def _assignments(present: Sequence[int], levels: int, *, in_order: bool) -> Iter
                 for number, place in zip(chosen, order, strict=True):
                     reading[number] = place
                 yield tuple(reading)
+
+
+def _turned(reading: Reading) -> int:
+    """Return how many values stand behind the next one in the answer."""
+    places = [place for place in reading if place is not None]
+    return sum(one > other for one, other in pairwise(places))

@@ -10,11 +10,12 @@ from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import POLICIES, Policy, Taxonomy
-from postprocess.changes import Change, changes_of
-from postprocess.forms import is_same_form
+from postprocess.changes import Change, changes_of, shown
+from postprocess.forms import form_key, is_same_form
 from postprocess.lexicon import Lexicon
 from postprocess.likeness import Embed
 from postprocess.parse import parse
+from postprocess.readings import Reading
 from postprocess.solve import Case, Solution, Solver
 from postprocess.ties import Hints
 
@@ -164,8 +165,7 @@ class Snapper:
         if case is None:
             return Snapped(None, "fallback", 0.0)
         if case.plain is not None:
-            changes = changes_of(self.taxonomy.levels, case.told, [False] * len(case.told), case.plain, sold=False)
-            return Snapped(case.plain, "exact", 1.0, changes, case.told)
+            return self._result(Solution(case.plain, self._solver.total, 1.0, case.first), case, hints)
         solution = self._solver.solve(case, hints)
         if solution is None:
             return Snapped(None, "fallback", 0.0, (), case.told)
@@ -173,21 +173,49 @@ class Snapper:
 
     def _result(self, solution: Solution, case: Case, hints: Hints) -> Snapped:
         path, reading = solution.path, solution.reading
-        read = [case.values[place] if place is not None else "" for place in reading or [None] * len(path)]
+        if reading is None:
+            told, changes = self._read_as_text(path, case.parsed.text)
+            kept = 1.0
+        else:
+            told, changes, kept = self._read_in_parts(path, reading, case, hints)
+        share = min(1.0, max(0.0, solution.score / self._solver.total))
+        sureness = round(share * solution.ahead * kept, 6)
+        if reading is not None and all(change.rule == "form" for change in changes):
+            return Snapped(path, "exact", 1.0, changes, told)
+        if sureness < self.leave_below:
+            return Snapped(None, "left", sureness, changes, told)
+        return Snapped(path, "repaired", sureness, changes, told)
+
+    def _read_in_parts(
+        self, path: LabelPath, reading: Reading, case: Case, hints: Hints
+    ) -> tuple[tuple[str, ...], tuple[Change, ...], float]:
+        """Return the value told for each level, the changes, and the share of the known values that the path keeps."""
+        read = [case.values[place] if place is not None else "" for place in reading]
         told = case.told
         if case.parsed.parts and len(case.parsed.parts) != len(path):
             # Parts of which some level's is missing have no level of their own before they are read.
             told = tuple(read)
         placed = [bool(read[n]) and read[n] != told[n] and is_same_form(read[n], value) for n, value in enumerate(path)]
-        used = {place for place in reading or () if place is not None}
-        extra = [value for place, value in enumerate(case.parsed.parts) if reading and place not in used]
         sold = path in self.taxonomy.retailers.get(hints.retailer, ())
-        changes = changes_of(self.taxonomy.levels, told, placed, path, sold=sold)
-        changes += tuple(Change("", value, "", "dropped") for value in extra)
-        share = min(1.0, max(0.0, solution.score / self._solver.total))
-        sureness = round(share * solution.ahead, 6)
-        if all(change.rule == "form" for change in changes):
-            return Snapped(path, "exact", 1.0, changes, told)
-        if sureness < self.leave_below:
-            return Snapped(None, "left", sureness, changes, told)
-        return Snapped(path, "repaired", sureness, changes, told)
+        changes = changes_of(self.taxonomy.levels, told, placed, path, sold=sold, seen=path in self.taxonomy)
+        if len(case.parsed.parts) <= len(path):
+            return told, changes, 1.0
+        used = {place for place in reading if place is not None}
+        extra = [value for place, value in enumerate(case.parsed.parts) if value and place not in used]
+        # A label that is said twice has no value too many.
+        extra = [value for value in extra if not any(is_same_form(value, own) for own in path)]
+        known = sum(self.lexicon.is_known(form_key(value)) for value in extra)
+        changes += tuple(Change("", shown(value), "", "dropped") for value in extra)
+        return told, changes, len(path) / (len(path) + known)
+
+    def _read_as_text(self, path: LabelPath, text: str) -> tuple[tuple[str, ...], tuple[Change, ...]]:
+        """Return the values of a path that a text names, and the others as changes."""
+        words = f" {form_key(text)} "
+        named = [f" {form_key(value)} " in words for value in path]
+        told = tuple(value if has else "" for value, has in zip(path, named, strict=True))
+        changes = tuple(
+            Change(level, shown(text), value, "text")
+            for level, value, has in zip(self.taxonomy.levels, path, named, strict=True)
+            if not has
+        )
+        return told, changes

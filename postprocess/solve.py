@@ -141,11 +141,26 @@ class Solver:
         if best is None or best.score < full - 0.5:
             best = self._other_readings(case, best, hints)
         shapeless = case.parsed.how == "text" or len(case.values) > len(case.told)
-        if best is None or best.score < (_FLAT_BELOW if shapeless else _FLAT_ANYWAY) * self.total:
-            other = self._choice(*self.flat.best(case.parsed.text), hints, None, ())
+        if best is None or best.score < (_FLAT_BELOW if shapeless else self._flat_below(case)) * self.total:
+            other = self._flat(case.parsed.text, hints)
             if other is not None and (best is None or other.score > best.score):
                 best = other
-        return best if best is not None and best.score > _ENOUGH * self.total else None
+        if best is None or best.score > _ENOUGH * self.total:
+            return best
+        # A known value is enough, however little its level says.
+        return best if any(self.lexicon.is_known(form_key(value)) for value in case.values if value) else None
+
+    def _flat_below(self, case: Case) -> float:
+        """Return the share below which an answer with a form is read as one text: never where all of it is known."""
+        known = all(found is not None for value, found in zip(case.told, case.said, strict=True) if value)
+        return 0.0 if known and not case.parsed.parts else _FLAT_ANYWAY
+
+    def _flat(self, text: str, hints: Hints) -> Solution | None:
+        best = self._choice(*self.flat.best(text), hints, None, ())
+        if best is not None and self.policy == "brand-free" and len(self.lexicon.levels) > 1:
+            named, _ = self.flat.named(form_key(text))
+            return self._free(best, list(named), hints, None, ())
+        return best
 
     def _plain(self, said: Sequence[Evidence | None]) -> LabelPath | None:
         path = []
@@ -246,7 +261,7 @@ class Solver:
         seen: Solution,
         found: list[Evidence | None],
         hints: Hints,
-        reading: Reading,
+        reading: Reading | None,
         values: Sequence[str],
     ) -> Solution:
         """Return the better of the best seen path and the best path whose brand was not seen there."""

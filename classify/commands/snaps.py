@@ -55,7 +55,8 @@ def snap(
 
     valid = checked_policy(policy)
     products = products and features_file(products, "test")
-    read = (*answers, *training_files(train or ()).values(), taxonomy, products)
+    own_schema = Path(schema) if Path(schema).is_file() else None
+    read = (*answers, *training_files(train or ()).values(), taxonomy, products, own_schema)
     check_places(out, changes, [place for place in read if place is not None])
     meanings = None if embed is None else _embed(embed)
     columns = load_schema(schema)

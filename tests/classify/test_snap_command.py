@@ -272,7 +272,7 @@ FINE = [answer(1, SAID[1])]
         ([*FINE, answer(1, "b")], [], ["a.jsonl, line 2", "the id 1 occurs twice, first in", "line 1"]),
         ([{"indoml": 1, "answer": "a"}], [], ["no column 'indoml_id'", "did you mean", "columns here: indoml, answer"]),
         ([{"indoml_id": 1, "anser": "a"}], [], ["line 1: no answer here"]),
-        ([{"custom_id": "1", "response": {"status_code": 200, "body": {}}}], [], ["not a line of a chat batch's"]),
+        ([{"custom_id": "1", "response": {"status_code": 200, "body": {}}}], [], ["neither 'choices' nor 'output'"]),
         (FINE, ["--leave-below", 2], ["--leave-below"]),
         (FINE, ["--leave-below", "nan"], ["--leave-below"]),
         (FINE, ["--policy", "brandfree"], ["--policy brandfree: unknown (did you mean 'brand-free'?)"]),

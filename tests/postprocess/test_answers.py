@@ -61,10 +61,10 @@ def test_batch_output_and_completions(tmp_path):
 
 def test_an_answer_goes_before_an_error_in_one_file_or_in_several(tmp_path):
     errors = write(tmp_path / "e.jsonl", [batch_line("1-1f3a9cde", "", error={"code": "x"}), batch_line("2", LABEL)])
-    later = write(tmp_path / "l.jsonl", [{"id": "1-00000000", "text": LABEL}, {"id": "2-00000000", "error": "x"}])
+    later = write(tmp_path / "l.jsonl", [{"id": "1-0000000a", "text": LABEL}, {"id": "2-0000000a", "error": "x"}])
     assert read_answers([errors, later], SCHEMA).said == {1: LABEL, 2: LABEL}
     assert read_answers([later, errors], SCHEMA).said == {1: LABEL, 2: LABEL}
-    both = [{"id": "1-00000000", "text": "", "error": "x"}, {"id": "1-00000000", "text": LABEL}]
+    both = [{"id": "1-0000000a", "text": "", "error": "x"}, {"id": "1-0000000a", "text": LABEL}]
     assert read_answers(write(tmp_path / "b.jsonl", both), SCHEMA).said == {1: LABEL}
     with pytest.raises(ShelfmarkError, match=r"b.jsonl, line 2: the id 1 occurs twice, first in .*l.jsonl, line 1;"):
         read_answers([later, tmp_path / "b.jsonl"], SCHEMA)
@@ -73,8 +73,26 @@ def test_an_answer_goes_before_an_error_in_one_file_or_in_several(tmp_path):
 def test_only_hashes_of_requests_are_taken_off(tmp_path):
     own = write(tmp_path / "a.jsonl", [{"indoml_id": "sku-20240101", "answer": LABEL}])
     assert read_answers(own, SCHEMA).ids == ["sku-20240101"]
-    same = write(tmp_path / "b.jsonl", [batch_line("sku-20240101", LABEL), batch_line("sku-20240102", LABEL)])
-    assert read_answers(same, SCHEMA).ids == ["sku-20240101", "sku-20240102"]
+    same = write(tmp_path / "b.jsonl", [batch_line("sku-2024010a", LABEL), batch_line("sku-2024010b", LABEL)])
+    assert read_answers(same, SCHEMA).ids == ["sku-2024010a", "sku-2024010b"]
+    dates = write(tmp_path / "c.jsonl", [batch_line("milk-20240101", LABEL)])
+    more = write(tmp_path / "d.jsonl", [batch_line("bread-20240101", "", error={"code": "x"})])
+    assert read_answers([dates, more], SCHEMA).ids == ["milk-20240101", "bread-20240101"]
+
+
+def test_what_a_message_says_is_found_in_each_of_its_forms(tmp_path):
+    def line(name, body):
+        return batch_line(name, "", response={"status_code": 200, "body": body})
+
+    call = {"type": "function", "function": {"name": "shelve", "arguments": '{"module": "cider"}'}}
+    lines = [
+        line("1", {"choices": [{"message": {"content": [{"type": "text", "text": "ci"}, {"text": "der"}]}}]}),
+        line("2", {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}),
+        line("3", {"output": [{"type": "reasoning"}, {"content": [{"type": "output_text", "text": "cider"}]}]}),
+        line("4", {"choices": []}),
+    ]
+    read = read_answers(write(tmp_path / "b.jsonl", lines), SCHEMA)
+    assert (read.texts, read.failed) == (["cider", '{"module": "cider"}', "cider", ""], {3})
 
 
 @pytest.mark.parametrize(
@@ -84,7 +102,7 @@ def test_only_hashes_of_requests_are_taken_off(tmp_path):
         ([{"id": 1, "answer": "a"}], "no column 'indoml_id'"),
         ([{"indoml_id": 1, "anser": "a"}], "no answer here"),
         ([{"indoml_id": 1, "answer": True}], "is not text"),
-        ([{"custom_id": "1", "response": {"body": {}}}], "not a line of a chat batch"),
+        ([{"custom_id": "1", "response": {"body": {}}}], "neither 'choices' nor 'output'"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, rows, message):

@@ -159,3 +159,47 @@ def test_three_lines(tmp_path, taxonomy):
     taxonomy.write(tmp_path / "taxonomy.csv")
     snapper = Snapper(Taxonomy.read(tmp_path / "taxonomy.csv"))
     assert snapper.snap("Ciders > Bulmer").path == CIDER
+
+
+@pytest.mark.parametrize("answer", ["Bulmers, Cider", "bulmers > cider > cider", '["bulmers", "cider"]'])
+def test_values_may_come_in_another_order(snapper, answer):
+    assert snapper.snap(answer).path == CIDER
+
+
+def test_a_value_behind_the_last_level_is_dropped_and_said(snapper):
+    answer = "__".join(CIDER)
+    extra = snapper.snap(f"{answer}__apple__heinz")
+    assert (extra.path, extra.status) == (CIDER, "repaired")
+    assert [tuple(change) for change in extra.changes] == [("", "apple", "", "dropped"), ("", "heinz", "", "dropped")]
+    assert snapper.snap(f"{answer}__apple").sureness > extra.sureness  # heinz is known: another answer, perhaps
+    twice = snapper.snap(f"{answer}__{answer}")
+    assert (twice.path, twice.status, twice.changes) == (CIDER, "exact", ())
+
+
+@pytest.mark.parametrize("answer", ["pantry", "supergroup: Pantry", '{"supergroup": "pantry"}'])
+def test_a_known_value_is_enough(snapper, answer):
+    snapped = snapper.snap(answer)
+    assert snapped.path[0] == "pantry"
+    assert 0.0 < snapped.sureness < 0.3
+
+
+def test_of_an_answer_read_as_text_only_what_it_does_not_name_is_changed(snapper):
+    answer = "It is a bottle of cider, and the brand is clearly bulmers"
+    snapped = snapper.snap(answer)
+    assert [tuple(change) for change in snapped.changes] == [("supergroup", answer, CIDER[0], "text")]
+    assert snapped.answered == ("", *CIDER[1:])
+
+
+def test_a_brand_that_is_not_of_the_module_is_no_brand_of_it(taxonomy):
+    snapped = Snapper(taxonomy, "brand-free").snap("beverages alcoholic__cider__cider__stella artoiss")
+    assert snapped.path == (*CIDER[:3], "stella artois")
+    assert [change.rule for change in snapped.changes] == ["brand of all"]
+    assert Snapper(taxonomy, "brand-free").snap("a cider, of nescafe I think").path == (*CIDER[:3], "nescafe")
+
+
+def test_ten_levels_take_no_longer_than_they_must():
+    levels = tuple("abcdefghij")
+    paths = [tuple(f"{level}{word}" for level in levels) for word in ("apple", "pear", "plum")]
+    snapper = Snapper(Taxonomy(levels, dict.fromkeys(paths, 1)))
+    answer = {level: f"{level}aple" for level in levels[6::-1]}
+    assert snapper.snap(str(answer)).path == paths[0]
