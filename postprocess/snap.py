@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,9 @@ from postprocess.likeness import Embed
 from postprocess.parse import parse
 from postprocess.solve import Case, Solution, Solver
 from postprocess.ties import Hints
+
+_BLOCK = 2048
+"""So many malformed answers are prepared at once."""
 
 SnapStatus = Literal["exact", "repaired", "fallback", "left"]
 
@@ -102,7 +105,7 @@ class Snapper:
             Likely paths, best first; they break ties.
         """
         exact = self._exact(answer)
-        return exact if exact is not None else self._snapped(self._case(answer), Hints(text, retailer, candidates))
+        return exact if exact is not None else self._snapped(self._cases([answer])[answer], Hints(text, retailer, candidates))
 
     def snap_all(
         self,
@@ -128,19 +131,20 @@ class Snapper:
         """
         results = [self._exact(answer) for answer in answers]
         unsettled = [row for row, result in enumerate(results) if result is None]
-        cases = {answer: self._case(answer) for answer in dict.fromkeys(answers[row] for row in unsettled)}
-        self._solver.prepare(case for case in cases.values() if case is not None)
         done: dict[tuple[str, Hints], Snapped] = {}
-        for row in unsettled:
-            hints = Hints(
-                texts[row] if texts is not None else "",
-                retailers[row] if retailers is not None else "",
-                tuple(candidates[row]) if candidates is not None else (),
-            )
-            known = done.get((answers[row], hints))
-            if known is None:
-                known = done[answers[row], hints] = self._snapped(cases[answers[row]], hints)
-            results[row] = known
+        for start in range(0, len(unsettled), _BLOCK):
+            block = unsettled[start : start + _BLOCK]
+            cases = self._cases([answers[row] for row in block])
+            for row in block:
+                hints = Hints(
+                    texts[row] if texts is not None else "",
+                    retailers[row] if retailers is not None else "",
+                    tuple(candidates[row]) if candidates is not None else (),
+                )
+                known = done.get((answers[row], hints))
+                if known is None:
+                    known = done[answers[row], hints] = self._snapped(cases[answers[row]], hints)
+                results[row] = known
         return [result for result in results if result is not None]
 
     def _exact(self, answer: str) -> Snapped | None:
@@ -156,9 +160,12 @@ class Snapper:
         known = self._right[answer] = Snapped(path, "exact", 1.0, (), path)
         return known
 
-    def _case(self, answer: str) -> Case | None:
-        parsed = parse(answer, self.lexicon)
-        return self._solver.case(parsed) if parsed.usable else None
+    def _cases(self, answers: Iterable[str]) -> dict[str, Case | None]:
+        """Return the case of each answer, None where it is of no use."""
+        parsed = {answer: parse(answer, self.lexicon) for answer in dict.fromkeys(answers)}
+        usable = [answer for answer, one in parsed.items() if one.usable]
+        cases = self._solver.cases(parsed[answer] for answer in usable)
+        return dict.fromkeys(parsed) | dict(zip(usable, cases, strict=True))
 
     def _snapped(self, case: Case | None, hints: Hints) -> Snapped:
         if case is None:

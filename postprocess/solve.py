@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,10 +12,11 @@ from catalog.messages import LabelPath
 from catalog.taxonomy import Policy
 from postprocess.changes import is_like
 from postprocess.explain import Explainer
+from postprocess.families import Families
 from postprocess.flat import FlatReader
 from postprocess.forms import form_key
 from postprocess.lexicon import Ids, Lexicon
-from postprocess.likeness import Embed, Evidence, Likeness, Scores, gain
+from postprocess.likeness import Embed, Evidence, Likeness, Scores
 from postprocess.parse import Parsed
 from postprocess.readings import Reading, answered, evidence, first_reading, readings
 from postprocess.ties import Hints, TieBreaker
@@ -29,7 +29,6 @@ _FLAT_ANYWAY = 0.25
 _UNSEEN = 2.0
 _SAME_FORM = 0.05
 _FEW = 40
-_CLEAR = {"path": 0.3, "brand-free": 0.6}
 
 
 class Solution(NamedTuple):
@@ -53,8 +52,7 @@ class Solution(NamedTuple):
     reading: Reading | None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """An answer to solve.
 
     Parameters
@@ -103,11 +101,30 @@ class Solver:
         self.likeness = Likeness(lexicon, embed)
         self.explainer = Explainer(lexicon, self.likeness)
         self.flat = FlatReader(lexicon, self.likeness, self.explainer)
+        self.families = Families(lexicon, self.likeness, policy)
         self.ties = TieBreaker(lexicon, self.likeness)
         self.total = self.flat.total
 
-    def case(self, parsed: Parsed) -> Case:
-        """Return the case of a usable answer, with what can be said of it without a search."""
+    def cases(self, answers: Iterable[Parsed]) -> list[Case]:
+        """Return the cases of usable answers, with what can be said of each without a search.
+
+        Many at once take far less time than one by one: what they ask for is looked up together.
+        """
+        cases = [self._read(parsed) for parsed in answers]
+        open_cases = [number for number, case in enumerate(cases) if case.plain is None and case.local is None]
+        settled = self.families.settled([(cases[number].told, cases[number].said) for number in open_cases])
+        for number, local in zip(open_cases, settled, strict=True):
+            cases[number] = cases[number]._replace(local=local)
+        self.likeness.prepare(
+            (form_key(value), level)
+            for case in cases
+            if case.plain is None and case.local is None
+            for level, (value, found) in enumerate(zip(case.told, case.said, strict=True))
+            if found is None
+        )
+        return cases
+
+    def _read(self, parsed: Parsed) -> Case:
         values = answered(parsed)
         first = first_reading(parsed, len(self.lexicon.levels))
         told = tuple(values[place] if place is not None else "" for place in first)
@@ -115,22 +132,13 @@ class Solver:
         plain = parsed.label or self._plain(said)
         if plain is not None:
             return Case(parsed, values, first, told, said, plain, None)
-        rows = self.lexicon.any_order.get("\n".join(sorted(map(form_key, values))), ())
+        keys = [form_key(value) for value in values]
+        rows = self.lexicon.any_order.get("\n".join(sorted(keys)), ()) if all(map(self.lexicon.is_known, keys)) else ()
         if len(rows) == 1:
             first = self._in_order(self.lexicon.paths[rows[0]], values)
             local = (np.array(rows, dtype=np.int32), np.array([self.total - 1.0]))
             return Case(parsed, values, first, told, said, None, local)
-        return Case(parsed, values, first, told, said, None, self._local(told, said))
-
-    def prepare(self, cases: Iterable[Case]) -> None:
-        """Look up together what the searches for these cases will ask for."""
-        self.likeness.prepare(
-            form_key(value)
-            for case in cases
-            if case.plain is None and case.local is None
-            for value, found in zip(case.told, case.said, strict=True)
-            if found is None
-        )
+        return Case(parsed, values, first, told, said, None, None)
 
     def solve(self, case: Case, hints: Hints) -> Solution | None:
         """Return the best path, or None where nothing in the answer speaks for any."""
@@ -167,33 +175,6 @@ class Solver:
             keys[place] = "\n"
             reading.append(place)
         return tuple(reading)
-
-    def _local(self, told: Sequence[str], said: Sequence[Evidence | None]) -> tuple[Ids, Scores] | None:
-        """Look for the misspelt values only among the paths that have all the others.
-
-        This settles most answers without a search over the taxonomy. It holds only where every misspelt value is
-        clearly like one of the values left to it; else another level may be the wrong one.
-        """
-        misspelt = [
-            (number, form_key(value))
-            for number, (value, found) in enumerate(zip(told, said, strict=True))
-            if found is None
-        ]
-        # A value that another level knows is not misspelt but misplaced.
-        if any(not key or self.lexicon.is_known(key) for _, key in misspelt):
-            return None
-        rows = self.explainer.agreeing(said)
-        if not len(rows):
-            return None
-        weights = (level.weight for level, found in zip(self.lexicon.levels, said, strict=True) if found is not None)
-        scores = np.full(len(rows), sum(weights))
-        for number, key in misspelt:
-            ids, where = np.unique(self.lexicon.columns[number][rows], return_inverse=True)
-            worth = gain(self.likeness.among(key, number, ids))
-            if worth.max() < _CLEAR[self.policy]:
-                return None
-            scores += self.lexicon.levels[number].weight * worth[where]
-        return rows, scores
 
     def _other_readings(self, case: Case, best: Solution | None, hints: Hints) -> Solution | None:
         every = list(range(len(case.told)))
