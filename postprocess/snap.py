@@ -10,7 +10,7 @@ from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import POLICIES, Policy, Taxonomy
-from postprocess.changes import Change, changes_of
+from postprocess.changes import Change, changes_of, form_changes
 from postprocess.forms import is_same_form
 from postprocess.lexicon import Lexicon
 from postprocess.likeness import Embed
@@ -105,7 +105,11 @@ class Snapper:
             Likely paths, best first; they break ties.
         """
         exact = self._exact(answer)
-        return exact if exact is not None else self._snapped(self._cases([answer])[answer], Hints(text, retailer, candidates))
+        return (
+            exact
+            if exact is not None
+            else self._snapped(self._cases([answer])[answer], Hints(text, retailer, candidates))
+        )
 
     def snap_all(
         self,
@@ -171,7 +175,7 @@ class Snapper:
         if case is None:
             return Snapped(None, "fallback", 0.0)
         if case.plain is not None:
-            changes = changes_of(self.taxonomy.levels, case.told, [False] * len(case.told), case.plain, sold=False)
+            changes = form_changes(self.taxonomy.levels, case.told, case.plain)
             return Snapped(case.plain, "exact", 1.0, changes, case.told)
         solution = self._solver.solve(case, hints)
         if solution is None:
