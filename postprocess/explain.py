@@ -57,20 +57,6 @@ class Explainer:
         self._marked[rows] = False
         return rows
 
-    def agreeing(self, evidence: Sequence[Evidence | None]) -> Ids:
-        """Return the rows of the paths that agree with every level's evidence, sorted; none without any evidence."""
-        known = [(number, found[0]) for number, found in enumerate(evidence) if found is not None]
-        if not known:
-            return np.zeros(0, dtype=np.int32)
-        rarest, ids = min(known, key=lambda one: self.lexicon.levels[one[0]].count(one[1]))
-        places = self.lexicon.levels[rarest].places(ids)
-        rows = places[0] if len(places) == 1 else np.sort(np.concatenate(places))
-        for number, ids in known:
-            if number != rarest:
-                column = self.lexicon.columns[number][rows]
-                rows = rows[column == ids[0] if len(ids) == 1 else np.isin(column, ids)]
-        return rows
-
     def scores(self, rows: Ids, evidence: Sequence[Evidence | None]) -> Scores:
         """Return the score of each row, shape (rows,)."""
         total = np.zeros(len(rows))
@@ -114,7 +100,7 @@ class Explainer:
             if len(ids) < 2 or not new.any():
                 continue
             worth = np.zeros(len(ids))
-            likeness = self.likeness.among(key, number, ids[new])
+            (likeness,) = self.likeness.among([key], number, [ids[new]])
             worth[new] = np.maximum(gain(likeness), _UNLIKE * likeness)
             extra += level.weight * worth[where]
         return extra

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rapidfuzz.distance import OSA, Indel
-from rapidfuzz.process import cdist
+from rapidfuzz.process import cdist, cpdist
 
 from postprocess.forms import form_key, looks, squeezed
 from postprocess.grams import GramIndex
@@ -18,6 +20,9 @@ Scores = NDArray[np.float64]
 Evidence = tuple[Ids, Scores]
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
+FLOOR = 0.4
+"""So alike are two values by chance: it is worth nothing."""
+
 NEAREST = 32
 """So many values of each level are compared letter by letter."""
 
@@ -25,10 +30,8 @@ _EDITS = (Indel.normalized_similarity, OSA.normalized_similarity)
 _AT_A_GLANCE = 0.92
 _NO_PART = 0.2
 _ALMOST = 0.99
-_FLOOR = 0.4
 _SUREST_OTHER = 0.97
 _ROOM = 100_000
-_FEW = 12
 NOTHING: Evidence = (np.zeros(0, dtype=np.int32), np.zeros(0))
 
 
@@ -51,38 +54,51 @@ class Spelt:
         """The keys as a careless eye reads them."""
         return [looks(letters) for letters in self.letters]
 
-    def alike(self, key: str, places: Sequence[int]) -> Scores:
-        """Return how alike `key` and each of the keys at `places` are, in [0, 1]; 1 only without a difference.
+    def alike(self, keys: Sequence[str], places: Sequence[Sequence[int]]) -> Scores:
+        """Return how alike each key and the keys at each of its places are, in [0, 1]; 1 only without a difference.
 
         The best of: the letters in order (Indel and optimal string alignment, half and half), of the keys without
         spaces, of their sorted words, and of both as a careless eye reads them; and, where one is the beginning of the
         other or has all its words, how much of it. Spaces are no difference.
+
+        Returns
+        -------
+        ndarray of float
+            One after the other: those of the first key, in the order of its places, then those of the second.
         """
-        letters = squeezed(key)
-        others = [self.letters[place] for place in places]
-        result = _edits(letters, others)
-        if " " in key:
-            ordered = " ".join(sorted(key.split(" ")))
-            result = np.maximum(result, _edits(ordered, [self.sorted[place] for place in places]))
-        seen = looks(letters)
-        if seen != letters:
-            result = np.maximum(result, _AT_A_GLANCE * _edits(seen, [self.looks[place] for place in places]))
-        words = _words(key)
-        result = np.minimum(result, _ALMOST)
+        letters = [squeezed(key) for key in keys]
+        owners = [number for number, some in enumerate(places) for _ in some]
+        flat = [place for some in places for place in some]
+        others = [self.letters[place] for place in flat]
+        result = _edits([letters[owner] for owner in owners], others)
+
+        def compare(written: dict[int, str], column: Sequence[str], worth: float) -> None:
+            """Count these keys as written otherwise, where they are more alike so."""
+            pairs = [pair for pair, owner in enumerate(owners) if owner in written]
+            if pairs:
+                found = _edits([written[owners[pair]] for pair in pairs], [column[flat[pair]] for pair in pairs])
+                result[pairs] = np.maximum(result[pairs], worth * found)
+
+        ordered = {number: " ".join(sorted(key.split(" "))) for number, key in enumerate(keys) if " " in key}
+        compare(ordered, self.sorted, 1.0)
+        seen = {number: looks(text) for number, text in enumerate(letters) if looks(text) != text}
+        compare(seen, self.looks if seen else (), _AT_A_GLANCE)
+        words = [_words(key) for key in keys]
+        np.minimum(result, _ALMOST, out=result)
         # What shares next to no letters is no part either.
-        for number in np.flatnonzero(result > _NO_PART).tolist():
-            other, its_words = others[number], self.words[places[number]]
-            if other == letters:
-                result[number] = 1.0
-            elif other.startswith(letters) or its_words <= words or words <= its_words:
-                result[number] = min(max(result[number], _part(letters, words, other, its_words)), _ALMOST)
+        for pair in np.flatnonzero(result > _NO_PART).tolist():
+            owner, other, its_words = owners[pair], others[pair], self.words[flat[pair]]
+            own, its = letters[owner], words[owner]
+            if other == own:
+                result[pair] = 1.0
+            elif other.startswith(own) or its_words <= its or its <= its_words:
+                result[pair] = min(max(result[pair], _part(own, its, other, its_words)), _ALMOST)
         return result
 
 
-def _edits(text: str, others: Sequence[str]) -> Scores:
-    if len(others) <= _FEW:
-        return np.array([sum(scorer(text, other) for scorer in _EDITS) / 2.0 for other in others])
-    indel, alignment = (cdist([text], others, scorer=scorer, dtype=np.float64)[0] for scorer in _EDITS)
+def _edits(texts: Sequence[str], others: Sequence[str]) -> Scores:
+    """Return how alike each text and the one beside it in `others` are."""
+    indel, alignment = (cpdist(texts, others, scorer=scorer, dtype=np.float64) for scorer in _EDITS)
     total: Scores = (indel + alignment) / 2.0
     return total
 
@@ -106,12 +122,14 @@ def _part(letters: str, words: frozenset[str], other: str, its_words: frozenset[
     return 0.7 + 0.28 * size / its_size if 2 < size <= its_size and words < its_words else 0.0
 
 
-def alike(key: str, other: str) -> float:
-    """Return how alike two form keys are; see `Spelt.alike`."""
+def alike(key: str, other: str, enough: float = 1.0) -> float:
+    """Return how alike two form keys are, or at least that they are `enough` alike; see `Spelt.alike`."""
     letters, others = squeezed(key), squeezed(other)
     if letters == others:
         return 1.0
     best = sum(scorer(letters, others) for scorer in _EDITS) / 2.0
+    if best >= enough:
+        return min(best, _ALMOST)
     words, its_words = key.split(" "), other.split(" ")
     if len(words) > 1:
         ordered, its_ordered = " ".join(sorted(words)), " ".join(sorted(its_words))
@@ -125,7 +143,7 @@ def alike(key: str, other: str) -> float:
 def gain(likeness: ArrayLike) -> Scores:
     """Return what a likeness is worth as a share of full agreement: 1 for the same form, 0 for a chance likeness."""
     alike_by = np.asarray(likeness, dtype=np.float64)
-    raised = np.maximum(alike_by - _FLOOR, 0.0) / (1.0 - _FLOOR)
+    raised = np.maximum(alike_by - FLOOR, 0.0) / (1.0 - FLOOR)
     return np.where(alike_by >= 1.0, 1.0, np.minimum(raised * raised, _SUREST_OTHER))
 
 
@@ -149,17 +167,29 @@ class Likeness:
         self._vectors = [embed(level.values) for level in lexicon.levels] if embed is not None else None
         self._sure: dict[tuple[int, int], Evidence] = {}
         self._meanings: dict[str, NDArray[np.float32]] = {}
+        self._said: list[dict[str, Evidence | None]] = [{} for _ in lexicon.levels]
         self._found: dict[tuple[str, int], Evidence] = {}
 
-    def prepare(self, keys: Iterable[str]) -> None:
-        """Embed many keys at once, which is faster than one by one; the same later cost nothing."""
-        if self.embed is None:
-            return
+    def prepare(self, asked: Iterable[tuple[str, int]]) -> None:
+        """Look up many keys at once, each at its level, which is faster than one by one; later they cost nothing."""
+        by_level: dict[int, list[str]] = defaultdict(list)
+        for key, level in dict.fromkeys(asked):
+            if key and (key, level) not in self._found:
+                by_level[level].append(key)
+        if len(self._found) > _ROOM:
+            self._found.clear()
+        if self.embed is not None:
+            self._embed(self.embed, (key for keys in by_level.values() for key in keys))
+        for level, keys in by_level.items():
+            for key, found in zip(keys, self._compared(keys, level), strict=True):
+                self._found[key, level] = found
+
+    def _embed(self, embed: Embed, keys: Iterable[str]) -> None:
         if len(self._meanings) > _ROOM:
             self._meanings.clear()
-        missing = sorted(set(keys) - {""} - self._meanings.keys())
+        missing = sorted(set(keys) - self._meanings.keys())
         if missing:
-            self._meanings.update(zip(missing, self.embed(missing), strict=True))
+            self._meanings.update(zip(missing, embed(missing), strict=True))
 
     def said(self, value: str, level: int) -> Evidence | None:
         """Return the values of a level that `value` is, up to form; None where there are none.
@@ -167,6 +197,14 @@ class Likeness:
         A value that is written as answered is the only one; of several with the same form, the one that is written
         most like it is worth a little more.
         """
+        found = self._said[level]
+        if value not in found:
+            if len(found) > _ROOM:
+                found.clear()
+            found[value] = self._same(value, level)
+        return found[value]
+
+    def _same(self, value: str, level: int) -> Evidence | None:
         known = self.lexicon.levels[level]
         if value in known.ids:
             return self._surely(known.ids[value], level)
@@ -198,24 +236,26 @@ class Likeness:
         if not key:
             return NOTHING
         if (key, level) not in self._found:
-            if len(self._found) > _ROOM:
-                self._found.clear()
-            self._found[key, level] = self._compared(key, level)
+            self.prepare([(key, level)])
         return self._found[key, level]
 
-    def among(self, key: str, level: int, ids: Ids) -> Scores:
-        """Return how alike `key` and each of the given values of a level are, however unlike."""
-        return self._spelt[level].alike(key, ids.tolist())
+    def among(self, keys: Sequence[str], level: int, ids: Sequence[Ids]) -> list[Scores]:
+        """Return how alike each key and each of its values of a level are, however unlike."""
+        flat = self._spelt[level].alike(keys, [some.tolist() for some in ids])
+        ends = list(accumulate(map(len, ids)))
+        return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _compared(self, key: str, level: int) -> Evidence:
-        ids = self.index.nearest(key, level, NEAREST)
+    def _compared(self, keys: Sequence[str], level: int) -> list[Evidence]:
+        ids = [self.index.nearest(key, level, NEAREST) for key in keys]
         if self._vectors is None:
-            worth = gain(self.among(key, level, ids))
+            worth = list(map(gain, self.among(keys, level, ids)))
         else:
-            self.prepare([key])
-            cosines = self._vectors[level] @ self._meanings[key]
-            near = np.argsort(-cosines, kind="stable")[:NEAREST].astype(np.int32)
-            ids = np.union1d(ids, near).astype(np.int32)
-            letters = self.among(key, level, ids)
-            worth = gain(np.maximum(letters, np.minimum(cosines[ids].astype(np.float64), _ALMOST)))
-        return ids[worth > 0], worth[worth > 0]
+            cosines = [self._vectors[level] @ self._meanings[key] for key in keys]
+            near = [np.argsort(-cosine, kind="stable")[:NEAREST].astype(np.int32) for cosine in cosines]
+            ids = [np.union1d(*both).astype(np.int32) for both in zip(ids, near, strict=True)]
+            meant = [
+                np.minimum(cosine[some].astype(np.float64), _ALMOST) for cosine, some in zip(cosines, ids, strict=True)
+            ]
+            letters = self.among(keys, level, ids)
+            worth = [gain(np.maximum(*both)) for both in zip(letters, meant, strict=True)]
+        return [(some[each > 0], each[each > 0]) for some, each in zip(ids, worth, strict=True)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from json_repair import repair_json
@@ -18,7 +19,7 @@ Found = tuple[tuple[str | None, ...], tuple[str, ...], str | None]
 _DEEPEST = 12
 
 
-def read_object(text: str, levels: Sequence[str], lexicon: Lexicon) -> Found | None:
+def read_object(text: str, levels: tuple[str, ...], lexicon: Lexicon) -> Found | None:
     """Read the first object or list in `text` that says anything about the levels.
 
     Returns
@@ -62,7 +63,7 @@ def _tolerant(text: str) -> Any:
         return None
 
 
-def _understood(value: Any, levels: Sequence[str], lexicon: Lexicon) -> Found | None:
+def _understood(value: Any, levels: tuple[str, ...], lexicon: Lexicon) -> Found | None:
     values: list[str | None] = [None] * len(levels)
     loose: list[str] = []
     for level, scalar in _scalars(value, levels, None, 0):
@@ -98,7 +99,7 @@ def _place(values: list[str | None], loose: list[str], lexicon: Lexicon) -> None
             values[level] = scalar
 
 
-def _scalars(value: Any, levels: Sequence[str], level: int | None, depth: int) -> Iterator[tuple[int | None, str]]:
+def _scalars(value: Any, levels: tuple[str, ...], level: int | None, depth: int) -> Iterator[tuple[int | None, str]]:
     """Yield every text in a nested value with the level whose name it stands under, if any."""
     if depth > _DEEPEST:
         return
@@ -115,7 +116,8 @@ def _scalars(value: Any, levels: Sequence[str], level: int | None, depth: int) -
         yield level, str(value)
 
 
-def level_of(name: str, levels: Sequence[str]) -> int | None:
+@lru_cache(maxsize=1 << 12)
+def level_of(name: str, levels: tuple[str, ...]) -> int | None:
     """Return the level that a key names: by its letters, by a level's name inside it, or by resemblance."""
     letters = squeezed(form_key(name.replace("_", " ")))
     known = [squeezed(form_key(level.replace("_", " "))) for level in levels]

@@ -12,7 +12,7 @@ from rapidfuzz.distance import Indel
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
-from postprocess.forms import form_key, is_same_form, letters, squeezed
+from postprocess.forms import form_key, is_same_form, letters_and_key
 from postprocess.lexicon import Lexicon
 from postprocess.objects import read_object
 from postprocess.separators import split_label
@@ -90,7 +90,8 @@ def parse(answer: str, taxonomy: Taxonomy | Lexicon, levels: Sequence[str] | Non
     exact = lexicon.taxonomy.parse(text)
     if exact is not None:
         return Parsed(exact, (), text, "label", exact)
-    rows = lexicon.whole.get(letters(text)) or lexicon.whole.get(squeezed(form_key.__wrapped__(text)), ())
+    written, key = letters_and_key(text)
+    rows = lexicon.whole.get(written) or lexicon.whole.get(key, ())
     if rows:
         label = _most_alike([lexicon.paths[row] for row in rows], text)
         return Parsed(_as_written(label, text, lexicon), (), text, "label", label)
@@ -136,5 +137,5 @@ def _most_alike(paths: Sequence[LabelPath], text: str) -> LabelPath:
 
 
 def _unwrapped(text: str) -> str:
-    text = _CONTROL.sub("", text).strip()
+    text = (_CONTROL.sub("", text) if "<" in text or "[" in text else text).strip()
     return (_FENCE.sub("", text) if "```" in text else text).strip(_WRAPPING)

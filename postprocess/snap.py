@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import POLICIES, Policy, Taxonomy
-from postprocess.changes import Change, changes_of, shown
+from postprocess.changes import Change, changes_of, form_changes, shown
 from postprocess.forms import form_key, is_same_form
 from postprocess.lexicon import Lexicon
 from postprocess.likeness import Embed
@@ -18,6 +18,9 @@ from postprocess.parse import parse
 from postprocess.readings import Reading
 from postprocess.solve import Case, Solution, Solver
 from postprocess.ties import Hints
+
+_BLOCK = 2048
+"""So many malformed answers are prepared at once."""
 
 SnapStatus = Literal["exact", "repaired", "fallback", "left"]
 
@@ -103,7 +106,11 @@ class Snapper:
             Likely paths, best first; they break ties.
         """
         exact = self._exact(answer)
-        return exact if exact is not None else self._snapped(self._case(answer), Hints(text, retailer, candidates))
+        return (
+            exact
+            if exact is not None
+            else self._snapped(self._cases([answer])[answer], Hints(text, retailer, candidates))
+        )
 
     def snap_all(
         self,
@@ -129,19 +136,20 @@ class Snapper:
         """
         results = [self._exact(answer) for answer in answers]
         unsettled = [row for row, result in enumerate(results) if result is None]
-        cases = {answer: self._case(answer) for answer in dict.fromkeys(answers[row] for row in unsettled)}
-        self._solver.prepare(case for case in cases.values() if case is not None)
         done: dict[tuple[str, Hints], Snapped] = {}
-        for row in unsettled:
-            hints = Hints(
-                texts[row] if texts is not None else "",
-                retailers[row] if retailers is not None else "",
-                tuple(candidates[row]) if candidates is not None else (),
-            )
-            known = done.get((answers[row], hints))
-            if known is None:
-                known = done[answers[row], hints] = self._snapped(cases[answers[row]], hints)
-            results[row] = known
+        for start in range(0, len(unsettled), _BLOCK):
+            block = unsettled[start : start + _BLOCK]
+            cases = self._cases([answers[row] for row in block])
+            for row in block:
+                hints = Hints(
+                    texts[row] if texts is not None else "",
+                    retailers[row] if retailers is not None else "",
+                    tuple(candidates[row]) if candidates is not None else (),
+                )
+                known = done.get((answers[row], hints))
+                if known is None:
+                    known = done[answers[row], hints] = self._snapped(cases[answers[row]], hints)
+                results[row] = known
         return [result for result in results if result is not None]
 
     def _exact(self, answer: str) -> Snapped | None:
@@ -157,15 +165,21 @@ class Snapper:
         known = self._right[answer] = Snapped(path, "exact", 1.0, (), path)
         return known
 
-    def _case(self, answer: str) -> Case | None:
-        parsed = parse(answer, self.lexicon)
-        return self._solver.case(parsed) if parsed.usable else None
+    def _cases(self, answers: Iterable[str]) -> dict[str, Case | None]:
+        """Return the case of each answer, None where it is of no use."""
+        parsed = {answer: parse(answer, self.lexicon) for answer in dict.fromkeys(answers)}
+        usable = [answer for answer, one in parsed.items() if one.usable]
+        cases = self._solver.cases(parsed[answer] for answer in usable)
+        return dict.fromkeys(parsed) | dict(zip(usable, cases, strict=True))
 
     def _snapped(self, case: Case | None, hints: Hints) -> Snapped:
         if case is None:
             return Snapped(None, "fallback", 0.0)
         if case.plain is not None:
-            return self._result(Solution(case.plain, self._solver.total, 1.0, case.first), case, hints)
+            if len(case.parsed.parts) > len(case.plain):
+                return self._result(Solution(case.plain, self._solver.total, 1.0, case.first), case, hints)
+            changes = form_changes(self.taxonomy.levels, case.told, case.plain)
+            return Snapped(case.plain, "exact", 1.0, changes, case.told)
         solution = self._solver.solve(case, hints)
         if solution is None:
             return Snapped(None, "fallback", 0.0, (), case.told)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,10 +13,11 @@ from catalog.messages import LabelPath
 from catalog.taxonomy import Policy
 from postprocess.changes import is_like
 from postprocess.explain import Explainer
+from postprocess.families import Families
 from postprocess.flat import FlatReader
 from postprocess.forms import form_key
 from postprocess.lexicon import Ids, Lexicon
-from postprocess.likeness import Embed, Evidence, Likeness, Scores, gain
+from postprocess.likeness import Embed, Evidence, Likeness, Scores
 from postprocess.parse import Parsed
 from postprocess.readings import Reading, answered, evidence, first_reading, readings
 from postprocess.ties import Hints, TieBreaker
@@ -29,7 +30,6 @@ _FLAT_ANYWAY = 0.25
 _UNSEEN = 2.0
 _SAME_FORM = 0.05
 _FEW = 40
-_CLEAR = {"path": 0.3, "brand-free": 0.6}
 
 
 class Solution(NamedTuple):
@@ -53,8 +53,7 @@ class Solution(NamedTuple):
     reading: Reading | None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """An answer to solve.
 
     Parameters
@@ -68,7 +67,7 @@ class Case:
     told : tuple of str
         The value of each level in that reading; an empty text where there is none.
     said : tuple of (Evidence or None)
-        For each level, the values that are its told value up to form.
+        For each level, the values that are its told value up to form; none for a joined label.
     plain : label path or None
         The valid path that the values name up to form, where they do.
     local : (ids, scores) or None
@@ -103,34 +102,46 @@ class Solver:
         self.likeness = Likeness(lexicon, embed)
         self.explainer = Explainer(lexicon, self.likeness)
         self.flat = FlatReader(lexicon, self.likeness, self.explainer)
+        self.families = Families(lexicon, self.likeness, policy)
         self.ties = TieBreaker(lexicon, self.likeness)
         self.total = self.flat.total
 
-    def case(self, parsed: Parsed) -> Case:
-        """Return the case of a usable answer, with what can be said of it without a search."""
+    def cases(self, answers: Iterable[Parsed]) -> list[Case]:
+        """Return the cases of usable answers, with what can be said of each without a search.
+
+        Many at once take far less time than one by one: what they ask for is looked up together.
+        """
+        cases = [self._read(parsed) for parsed in answers]
+        open_cases = [number for number, case in enumerate(cases) if case.plain is None and case.local is None]
+        settled = self.families.settled([(cases[number].told, cases[number].said) for number in open_cases])
+        for number, local in zip(open_cases, settled, strict=True):
+            cases[number] = cases[number]._replace(local=local)
+        self.likeness.prepare(
+            (form_key(value), level)
+            for case in cases
+            if case.plain is None and case.local is None
+            for level, (value, found) in enumerate(zip(case.told, case.said, strict=True))
+            if found is None
+        )
+        return cases
+
+    def _read(self, parsed: Parsed) -> Case:
         values = answered(parsed)
         first = first_reading(parsed, len(self.lexicon.levels))
-        told = tuple(values[place] if place is not None else "" for place in first)
-        said = tuple(self.likeness.said(value, level) if value else None for level, value in enumerate(told))
-        plain = parsed.label or self._plain(said)
+        told = tuple([values[place] if place is not None else "" for place in first])
+        if parsed.label is not None:
+            return Case(parsed, values, first, told, (), parsed.label, None)
+        said = tuple([self.likeness.said(value, level) if value else None for level, value in enumerate(told)])
+        plain = self._plain(said)
         if plain is not None:
             return Case(parsed, values, first, told, said, plain, None)
-        rows = self.lexicon.any_order.get("\n".join(sorted(map(form_key, values))), ())
+        keys = [form_key(value) for value in values]
+        rows = self.lexicon.any_order.get("\n".join(sorted(keys)), ()) if all(map(self.lexicon.is_known, keys)) else ()
         if len(rows) == 1:
             first = self._in_order(self.lexicon.paths[rows[0]], values)
             local = (np.array(rows, dtype=np.int32), np.array([self.total - 1.0]))
             return Case(parsed, values, first, told, said, None, local)
-        return Case(parsed, values, first, told, said, None, self._local(told, said))
-
-    def prepare(self, cases: Iterable[Case]) -> None:
-        """Look up together what the searches for these cases will ask for."""
-        self.likeness.prepare(
-            form_key(value)
-            for case in cases
-            if case.plain is None and case.local is None
-            for value, found in zip(case.told, case.said, strict=True)
-            if found is None
-        )
+        return Case(parsed, values, first, told, said, None, None)
 
     def solve(self, case: Case, hints: Hints) -> Solution | None:
         """Return the best path, or None where nothing in the answer speaks for any."""
@@ -183,33 +194,6 @@ class Solver:
             reading.append(place)
         return tuple(reading)
 
-    def _local(self, told: Sequence[str], said: Sequence[Evidence | None]) -> tuple[Ids, Scores] | None:
-        """Look for the misspelt values only among the paths that have all the others.
-
-        This settles most answers without a search over the taxonomy. It holds only where every misspelt value is
-        clearly like one of the values left to it; else another level may be the wrong one.
-        """
-        misspelt = [
-            (number, form_key(value))
-            for number, (value, found) in enumerate(zip(told, said, strict=True))
-            if found is None
-        ]
-        # A value that another level knows is not misspelt but misplaced.
-        if any(not key or self.lexicon.is_known(key) for _, key in misspelt):
-            return None
-        rows = self.explainer.agreeing(said)
-        if not len(rows):
-            return None
-        weights = (level.weight for level, found in zip(self.lexicon.levels, said, strict=True) if found is not None)
-        scores = np.full(len(rows), sum(weights))
-        for number, key in misspelt:
-            ids, where = np.unique(self.lexicon.columns[number][rows], return_inverse=True)
-            worth = gain(self.likeness.among(key, number, ids))
-            if worth.max() < _CLEAR[self.policy]:
-                return None
-            scores += self.lexicon.levels[number].weight * worth[where]
-        return rows, scores
-
     def _other_readings(self, case: Case, best: Solution | None, hints: Hints) -> Solution | None:
         every = list(range(len(case.told)))
         free = every
@@ -220,7 +204,8 @@ class Solver:
                 free = every
             if len(free) < 2 and all(case.told):
                 return best
-        others = readings(case.values, case.first, self.likeness, named=not case.parsed.parts, free=free)
+        above = best.score if best is not None else -math.inf
+        others = readings(case.values, case.first, self.likeness, above, named=not case.parsed.parts, free=free)
         for reading, bound, cost in islice(others, _MOST_READINGS):
             if best is not None and bound - cost <= best.score:
                 break
@@ -244,14 +229,14 @@ class Solver:
         if not len(rows):
             return None
         near = np.flatnonzero(scores >= scores.max() - _NEAR)
+        if len(near) == 1:
+            return Solution(self.lexicon.paths[rows[near[0]]], float(scores[near[0]]), 1.0, reading)
         rows, scores = rows[near], scores[near]
-        total = scores
-        if len(rows) > 1:
-            total = scores + self.ties.bonus(rows, hints)
-            close = np.flatnonzero(scores >= scores.max() - _SAME_FORM)
-            if reading is not None and 1 < len(close) <= _FEW:
-                told = [values[place] if place is not None else "" for place in reading]
-                total[close] += self.ties.written(rows[close], told)
+        total = scores + self.ties.bonus(rows, hints)
+        close = np.flatnonzero(scores >= scores.max() - _SAME_FORM)
+        if reading is not None and 1 < len(close) <= _FEW:
+            told = [values[place] if place is not None else "" for place in reading]
+            total[close] += self.ties.written(rows[close], told)
         place = int(np.argmax(total))
         ahead = 1.0 / float(np.exp(total - total[place]).sum())
         return Solution(self.lexicon.paths[rows[place]], float(scores[place]), ahead, reading)

@@ -17,6 +17,7 @@ _REFUSALS = re.compile(
     r"^\W*(?:none|null|nil|n/?a|nan|unknown|undefined|not applicable|not available|other|error|no|\?+)\W*$",
     re.IGNORECASE,
 )
+_MARKS = (":", "=", "->", "→", "is", "Is", "iS", "IS")
 _EDGES = " \t\r\n|\"'`*,;{}[]()"
 
 
@@ -37,7 +38,7 @@ def _name_pattern(levels: tuple[str, ...]) -> re.Pattern[str]:
         return re.sub(r"^super", r"super[\\s_-]*", name)
 
     names = "|".join(f"(?P<L{number}>{spelled(level)})" for number, level in enumerate(levels))
-    mark = r"[\"'`*\s]*(?::|=>?|->|→|\bis\b)[\"'`*\s:]*"
+    mark = rf"[\"'`*\s]*(?::|=>?|->|→|(?-i:\b[iI][sS]\b))[\"'`*\s:]*"
     return re.compile(rf"(?<![^\W_])(?:{names})(?:[\s_-]?(?:name|value|label))?{mark}", re.IGNORECASE)
 
 
@@ -49,7 +50,8 @@ def read_lines(text: str, levels: Sequence[str]) -> tuple[str | None, ...] | Non
     tuple of (str or None), or None
         One value for each level, the first where a level is named twice; None where no level is named.
     """
-    found = list(_name_pattern(tuple(levels)).finditer(text))
+    # Most answers have none of the marks, which a search for each name would find out far slower.
+    found = list(_name_pattern(tuple(levels)).finditer(text)) if any(mark in text for mark in _MARKS) else []
     if not found:
         return None
     values: list[str | None] = [None] * len(levels)
