@@ -38,7 +38,7 @@ def _name_pattern(levels: tuple[str, ...]) -> re.Pattern[str]:
         return re.sub(r"^super", r"super[\\s_-]*", name)
 
     names = "|".join(f"(?P<L{number}>{spelled(level)})" for number, level in enumerate(levels))
-    mark = rf"[\"'`*\s]*(?::|=>?|->|→|(?-i:\b[iI][sS]\b))[\"'`*\s:]*"
+    mark = r"[\"'`*\s]*(?::|=>?|->|→|(?-i:\b[iI][sS]\b))[\"'`*\s:]*"
     return re.compile(rf"(?<![^\W_])(?:{names})(?:[\s_-]?(?:name|value|label))?{mark}", re.IGNORECASE)
 
 
