@@ -16,8 +16,9 @@ from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ApiOptions
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, outcome, request_line
 from classify.lines import GrowingLines, count_lines
+from classify.names import STAGES
 from classify.questions import asked_options
-from classify.run import STAGES, Run
+from classify.run import Run
 from classify.rundir import IMPORTED, NO_LLM
 from classify.strategies.base import check_options
 

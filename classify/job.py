@@ -12,7 +12,8 @@ from catalog.files import content_hash
 from catalog.products import features_file, labels_beside
 from catalog.schema import Schema
 from classify.model import describe
-from classify.registry import STRATEGIES, default_engine, engine_options, find
+from classify.names import STRATEGIES
+from classify.registry import default_engine, engine_options, find
 
 
 @dataclass(frozen=True)

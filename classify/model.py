@@ -16,8 +16,9 @@ from catalog.products import Products, join_products, products_from_frame, read_
 from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
 from classify.engines.levels import LevelsEngine
+from classify.names import STRATEGIES
 from classify.progress import Progress, silent
-from classify.registry import STRATEGIES, answer_form, default_engine, engine_options, find, make_engine, own_llm
+from classify.registry import answer_form, default_engine, engine_options, find, make_engine, own_llm
 from classify.strategies.base import check_options
 
 FORMAT = 1

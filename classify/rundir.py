@@ -23,9 +23,10 @@ from classify.engines.ledger import read_ledger
 from classify.held_out import HELD_OUT
 from classify.job import Job
 from classify.lines import GrowingLines, count_lines
+from classify.names import STRATEGIES
 from classify.progress import Progress, silent
 from classify.provenance import provenance
-from classify.registry import STRATEGIES, answer_form, engine_options, find
+from classify.registry import answer_form, engine_options, find
 
 FORMAT = 2
 NO_LLM = "neighbours"
