@@ -55,8 +55,10 @@ def check_installed(module: str, extra: str) -> None:
 
 
 def _missing(module: str, extra: str) -> ShelfmarkError:
+    from catalog.extras import install_command
+
     name = module.partition(".")[0]
-    return ShelfmarkError(f"this needs the package '{name}': install it with pip install 'shelfmark[{extra}]'")
+    return ShelfmarkError(f"this needs the package '{name}': install it with {install_command(extra)}")
 
 
 def first_line(error: BaseException) -> str:
