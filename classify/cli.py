@@ -23,6 +23,7 @@ from classify.commands import (  # noqa: F401 -- they register their commands
     tuning,
 )
 from classify.commands.app import app
+from classify.commands.mistakes import usage_message
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     except ShelfmarkError as error:
         _fail(str(error))
     except usage_error as error:
-        _fail(" ".join(error.format_message().split()))
+        _fail(usage_message(error))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:

@@ -79,10 +79,11 @@ def snap(
 
 
 def _embed(name: str) -> Embed:
-    from rag.encoders import make_encoder
+    from rag.encoders import check_name, make_encoder
 
     if name == "ngram" or name.startswith("hybrid:"):
         raise ShelfmarkError(f"--embed {name}: letters are compared anyway; name a sentence encoder, such as minilm")
+    check_name(name, "--embed")
     encoder = make_encoder(name)
     encoder.fit([])
     return lambda texts: encoder.encode(texts).dense
