@@ -8,6 +8,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from classify.commands.parameters import FILES, HEADINGS, PROGRAM
 
+ORDER = (
+    *("doctor", "sample", "plan", "fit", "tuning", "resume", "batches", "export", "import"),
+    *("evaluate", "report", "submit", "vote", "ask", "snap", "profile", "push"),
+)
 ARGUMENTS, OPTIONS = "Arguments", "Options"
 
 
@@ -57,6 +61,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """The program: its commands, then its own options under headings."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return their names, in the order in which a job needs them; one that is not in it comes last."""
+        del ctx
+        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write them."""

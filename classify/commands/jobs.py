@@ -53,7 +53,9 @@ def classify(
         typer.echo(f"shelfmark {installed('shelfmark')}")
         return
     if not train and model is None and test is None:
-        typer.echo(FIRST_STEPS)
+        from classify.first_steps import first_steps
+
+        typer.echo(first_steps(Path.cwd()))
         return
     tuned = ""
     if model is not None and not model.is_dir() and _is_openai(strategy, preset):
@@ -125,13 +127,3 @@ def _is_openai(strategy: str | None, preset: str | None) -> bool:
     from classify.presets import load_preset
 
     return (strategy or (preset and load_preset(preset).strategy)) == "openai"
-
-
-FIRST_STEPS = """\
-classify puts products on the right shelf. To begin, with data made up for trying it out:
-
-  classify sample --rows 20000 --test-rows 2000 --out sample
-  classify --strategy tree --train sample/train.features --test sample/test.features --run runs/first
-  classify submit runs/first
-
-classify --help shows the options, classify COMMAND --help those of one command."""

@@ -25,8 +25,13 @@ def usage_message(error: Any) -> str:
     owners = [f"classify {other}" for other, command in program.commands.items() if name in _flags(command)]
     if name in _flags(program):
         owners.insert(0, "classify itself")
-    hint = f"; it is one of {', '.join(owners)}" if owners else nearest(name, _flags(context.command))
+    hint = f"; it is one of {', '.join(owners)}" if owners else _nearest(name, _flags(context.command))
     return f"{name}: no such option of {context.command_path}{hint or f'; see {context.command_path} --help'}"
+
+
+def _nearest(name: str, flags: list[str]) -> str:
+    """Return `nearest`, by the words alone: dashes make all flags alike."""
+    return nearest(name.lstrip("-"), [flag.lstrip("-") for flag in flags]).replace("'", "'--", 1)
 
 
 def _flags(command: Any) -> list[str]:
