@@ -48,9 +48,10 @@ def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[Any]]
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # a full disk names no file, and ours is not the one that is meant
-            error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        # A full disk names no file, and the temporary one means nothing to people.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import typer
 
+import classify.cli  # noqa: F401 -- it has all commands registered
 from catalog.files import atomic_write
-from classify.cli import app
+from classify.commands.app import app
 from classify.commands.help import sections
 from classify.commands.parameters import PROGRAM
 

@@ -1,11 +1,13 @@
 import errno
 import gzip
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from catalog.errors import ShelfmarkError, nearest, require
+from catalog.extras import install_command
 from catalog.files import atomic_folder, atomic_write, content_hash, read_json, write_json
 
 
@@ -106,7 +108,7 @@ def test_the_nearest_name_is_suggested() -> None:
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
     assert require("json", "any").__name__ == "json"
-    with pytest.raises(ShelfmarkError, match=r"pip install 'shelfmark\[embed\]'"):
+    with pytest.raises(ShelfmarkError, match=re.escape(install_command("embed"))):
         require("no_such_package_here.part", "embed")
 
 
