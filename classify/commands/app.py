@@ -39,7 +39,8 @@ app = Program(
     no_args_is_help=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Put products on the right shelf: short noisy product text in, one valid label path out.",
+    help="Put products on the right shelf: short noisy product text in, one valid label path out.\n\n"
+    "classify --strategy tree --train TRAIN --test TEST does it; classify alone shows what to do next.",
 )
 
 

@@ -11,6 +11,7 @@ import typer
 from catalog.errors import ShelfmarkError
 from classify.commands import options as o
 from classify.commands.app import app, execute
+from classify.commands.mistakes import check_before
 from classify.commands.parameters import PROGRAM, takes, talks
 from classify.console import progress
 
@@ -46,6 +47,7 @@ def classify(
 ) -> None:
     """Classify products: classify --strategy rag --train TRAIN --test TEST."""
     if context.invoked_subcommand is not None:
+        check_before(context)
         return
     if version:
         from importlib.metadata import version as installed

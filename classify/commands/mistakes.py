@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from catalog.errors import nearest
+from catalog.errors import ShelfmarkError, nearest
 from classify.commands.app import app
 
 
@@ -27,6 +27,24 @@ def usage_message(error: Any) -> str:
         owners.insert(0, "classify itself")
     hint = f"; it is one of {', '.join(owners)}" if owners else _nearest(name, _flags(context.command))
     return f"{name}: no such option of {context.command_path}{hint or f'; see {context.command_path} --help'}"
+
+
+def check_before(context: typer.Context) -> None:
+    """Refuse options of the program's own before a command, which would not see them; how much is said may stand there.
+
+    Raises
+    ------
+    ShelfmarkError
+        When there is one.
+    """
+    for one in context.command.params:
+        source = context.get_parameter_source(one.name or "")
+        if one.name not in ("verbose", "quiet") and source is not None and source.name == "COMMANDLINE":
+            name = context.invoked_subcommand
+            raise ShelfmarkError(
+                f"{one.opts[0]} before the command {name}: put it after, where it has such an option "
+                f"(classify {name} --help)"
+            )
 
 
 def _nearest(name: str, flags: list[str]) -> str:

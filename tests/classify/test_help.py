@@ -102,6 +102,7 @@ def test_all_names_that_are_valid_are_completed(kind: str, registry: dict[str, s
         (["fit", "--ecoder", "x"], "--ecoder: no such option of classify fit (did you mean '--encoder'?)"),
         (["fit", "--engine", "vllm"], "it is one of classify itself, classify resume"),
         (["submit", "--zzz"], "--zzz: no such option of classify submit; see classify submit --help"),
+        (["--seed", "5", "doctor"], "--seed before the command doctor"),
         (["evalute"], "Did you mean 'evaluate'?"),
     ],
 )
