@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 from classify.commands.parameters import FILES, HEADINGS, PROGRAM
 
 ORDER = (
-    *("doctor", "sample", "plan", "fit", "tuning", "resume", "batches", "export", "import"),
+    *("doctor", "sample", "context", "plan", "fit", "tuning", "resume", "batches", "export", "import"),
     *("evaluate", "report", "submit", "vote", "ask", "snap", "profile", "push"),
 )
 ARGUMENTS, OPTIONS = "Arguments", "Options"
@@ -36,8 +36,9 @@ def sections(command: Any, context: Any) -> list[tuple[str, list[Any]]]:
             heading = PROGRAM
         else:
             heading = parameter.rich_help_panel or FILES
-        found[heading].append(parameter)
-    kinds = [heading for heading in HEADINGS[:-1] if found[heading]]
+        found.setdefault(heading, []).append(parameter)
+    found[PROGRAM] = found.pop(PROGRAM)  # last, whatever headings a command has of its own
+    kinds = [heading for heading in found if found[heading] and heading not in (ARGUMENTS, PROGRAM)]
     return [
         (OPTIONS if [heading] == kinds else heading, parameters) for heading, parameters in found.items() if parameters
     ]

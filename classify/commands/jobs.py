@@ -20,7 +20,7 @@ from classify.console import progress
 @talks
 @takes(given=o.COMMON | o.RAG | o.PROMPTS | o.TREE | o.LORA | o.OPENAI, asked=o.ANSWERS | o.ANSWERING)
 def classify(
-    context: typer.Context,
+    typed: typer.Context,
     given: dict[str, Any],
     asked: dict[str, Any],
     train: o.TrainOption = None,
@@ -46,8 +46,8 @@ def classify(
     version: Annotated[bool, typer.Option("--version", help="Show the version.", rich_help_panel=PROGRAM)] = False,
 ) -> None:
     """Classify products: classify --strategy rag --train TRAIN --test TEST."""
-    if context.invoked_subcommand is not None:
-        check_before(context)
+    if typed.invoked_subcommand is not None:
+        check_before(typed)
         return
     if version:
         from importlib.metadata import version as installed

@@ -52,10 +52,28 @@ def test_every_command_says_more_or_less_and_explains_its_options(name: str) -> 
     assert all(one.help for _, some in shown for one in some), "an option without help"
 
 
-def completed(line: str) -> list[str]:
-    """Return what bash would offer at the end of this line."""
-    words = line.split(" ")
-    settings = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_CLASSIFY_COMPLETE": "complete_bash"}
+def asked(line: str) -> dict[str, str]:
+    """Return what bash sets to have this line completed."""
+    return {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_CLASSIFY_COMPLETE": "complete_bash"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("classify eval", ["evaluate"]),
+        ("classify fit --enc", ["--encoder"]),
+        ("classify --strategy ", list(STRATEGIES)),
+        ("classify --preset rag-l", ["rag-llama31"]),
+        ("classify fit --recipe lora-s", ["lora-small"]),
+    ],
+)
+def test_bash_completes_commands_options_and_names(command, monkeypatch, line: str, words: list[str]) -> None:
+    for name, value in asked(line).items():
+        monkeypatch.setenv(name, value)
+    assert command().out.split() == words
+
+
+def test_completing_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['classify']\n"
         "from classify.cli import main\n"
@@ -64,15 +82,9 @@ def completed(line: str) -> list[str]:
         "heavy = [name for name in ('numpy', 'pandas', 'faiss', 'torch', 'openai') if name in sys.modules]\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **settings})
-    assert done.stderr == ""
-    return done.stdout.split()
-
-
-def test_bash_completes_commands_options_and_names_and_loads_nothing_heavy() -> None:
-    assert completed("classify eval") == ["evaluate"]
-    assert completed("classify fit --enc") == ["--encoder"]
-    assert completed("classify --preset rag-l") == ["rag-llama31"]
+    settings = {**os.environ, **asked("classify --engine b")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=settings)
+    assert (done.stdout.split(), done.stderr) == (["batch"], "")
 
 
 def test_a_script_for_the_shell_can_be_had(command, monkeypatch) -> None:
