@@ -114,6 +114,7 @@ def test_all_names_that_are_valid_are_completed(kind: str, registry: dict[str, s
         (["fit", "--ecoder", "x"], "--ecoder: no such option of classify fit (did you mean '--encoder'?)"),
         (["fit", "--engine", "vllm"], "it is one of classify itself, classify resume"),
         (["submit", "--zzz"], "--zzz: no such option of classify submit; see classify submit --help"),
+        (["resume", "--stratgy", "x"], "no such option of classify resume; see classify resume --help"),
         (["--seed", "5", "doctor"], "--seed before the command doctor"),
         (["evalute"], "Did you mean 'evaluate'?"),
     ],
