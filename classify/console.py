@@ -1,4 +1,4 @@
-"""How much the command says, and where: results on standard output, what goes with them on standard error.
+"""How much the command says, and where: on standard output what was found, on standard error what matters meanwhile.
 
 What a command was asked to show, it always shows. With ``--quiet`` nothing goes with it: no bars, no tables, no advice;
 of a result, its path alone. With ``--verbose`` each stage tells how long it took, and libraries tell what they log.
@@ -14,15 +14,22 @@ from typing import Any
 
 import typer
 
+from catalog.errors import ShelfmarkError
 from classify.progress import Progress, bar, silent, timed
 
 _LEVEL = {"said": 0}
 
 
 def settle(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Say more or less from here on; neither leaves it as it is."""
-    if (verbose and quiet) or (verbose and is_quiet()) or (quiet and is_verbose()):
-        raise typer.BadParameter("give one of --verbose and --quiet")
+    """Say more or less from here on; neither leaves it as it is.
+
+    Raises
+    ------
+    ShelfmarkError
+        When both are wanted.
+    """
+    if (verbose or is_verbose()) and (quiet or is_quiet()):
+        raise ShelfmarkError("give one of --verbose and --quiet")
     if verbose:
         _LEVEL["said"] = 1
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
