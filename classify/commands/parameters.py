@@ -100,7 +100,7 @@ _TALK = {
         False, "--verbose", help="Say more: times, logs, what a bug looks like.", rich_help_panel=PROGRAM
     ),
     "quiet": typer.Option(
-        False, "--quiet", help="No bars and tables: errors, and where the result is.", rich_help_panel=PROGRAM
+        False, "--quiet", help="Errors, and the result or where it is; nothing beside.", rich_help_panel=PROGRAM
     ),
 }
 
