@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Byte code is made when a module is first imported: all of it would be a quarter of the install.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run test test-all test-extras lint wheel clean
+.PHONY: docs run test test-all test-extras lint wheel clean
 
 run: $(VENV)/.core  ## the main job on made-up data: sample -> rag -> submission zip
 	@test -f sample/test.labels || $(BIN)/classify sample --rows 20000 --test-rows 2000 --out sample
@@ -27,6 +27,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.core  ## the command reference, from the code
+	$(BIN)/python -m classify.commands.reference docs/commands.md
 
 wheel: $(VENV)/.dev  ## build the wheel, install it where the source is not, and import all of it
 	rm -rf dist build/wheel-venv

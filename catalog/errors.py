@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -24,6 +25,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the closest of `known`, or an empty string where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def nearest_place(path: str | Path) -> str:
+    """Return ``nearest`` for a file or folder that is not there, of those beside it."""
+    path = Path(path)
+    try:
+        names = [place.name for place in path.parent.iterdir() if not place.name.startswith(".")]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f" (did you mean '{path.with_name(close[0])}'?)" if close and close[0] != path.name else ""
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -55,8 +67,10 @@ def check_installed(module: str, extra: str) -> None:
 
 
 def _missing(module: str, extra: str) -> ShelfmarkError:
+    from catalog.extras import install_command
+
     name = module.partition(".")[0]
-    return ShelfmarkError(f"this needs the package '{name}': install it with pip install 'shelfmark[{extra}]'")
+    return ShelfmarkError(f"this needs the package '{name}': install it with {install_command(extra)}")
 
 
 def first_line(error: BaseException) -> str:

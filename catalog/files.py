@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, nearest_place
 
 
 def temporary_name(path: Path) -> Path:
@@ -26,6 +26,11 @@ def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[Any]]
     """Open `path` for writing (UTF-8 text, or bytes) so that it appears whole when the block ends, or not at all.
 
     A name that ends in ``.gz`` is compressed, without a time stamp: the same content gives the same bytes.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; its ``filename`` is `path`, whatever step failed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +47,11 @@ def atomic_write(path: str | Path, *, binary: bool = False) -> Iterator[IO[Any]]
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        # A full disk names no file, and the temporary one means nothing to people.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -85,7 +95,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ShelfmarkError(f"{path}: no such file") from None
+        raise ShelfmarkError(f"{path}: no such file{nearest_place(path)}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ShelfmarkError(f"{path}: damaged ({error}); make it again") from None
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError, nearest
+from catalog.errors import ShelfmarkError, nearest, nearest_place
 from catalog.messages import LabelPath, RowId
 from catalog.schema import SEPARATOR
 
@@ -187,9 +187,11 @@ def read_table(path: str | Path, required: Sequence[str] = (), optional: Sequenc
         When the file is missing, empty, damaged or lacks a column: file, line and what to do.
     """
     path = Path(path)
+    if not path.exists():
+        raise ShelfmarkError(f"{path}: no such file{nearest_place(path)}")
     kind = table_kind(path)
-    if path.is_dir() or not path.exists():
-        raise ShelfmarkError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    if path.is_dir():
+        raise ShelfmarkError(f"{path}: a folder, not a file")
     if kind == ".parquet":
         rows = _read_parquet(path)
     elif kind in CSV_SUFFIXES:

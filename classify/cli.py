@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Any
 
 import typer
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, first_line
+from classify import console
 from classify.commands import (  # noqa: F401 -- they register their commands
     batches,
+    doctors,
     fits,
     jobs,
     machines,
@@ -20,19 +23,25 @@ from classify.commands import (  # noqa: F401 -- they register their commands
     tuning,
 )
 from classify.commands.app import app
+from classify.commands.mistakes import usage_message
 
 
 def main() -> None:
-    """Run the command. A mistake of the user's is one line on standard error and exit code 2; ctrl-C is 130."""
+    """Run the command.
+
+    A mistake of the user's is one line on standard error and exit code 2; a bug is one line and 1, and with
+    ``--verbose`` the traceback; ctrl-C is 130.
+    """
     # The base class of the option parser's own errors, which typer does not export.
     usage_error: Any = typer.BadParameter.__mro__[2]
+    console.reset()
     try:
         code = app(standalone_mode=False, prog_name="classify")
         sys.exit(code if isinstance(code, int) else 0)
     except ShelfmarkError as error:
         _fail(str(error))
     except usage_error as error:
-        _fail(" ".join(error.format_message().split()))
+        _fail(usage_message(error))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:
@@ -41,11 +50,18 @@ def main() -> None:
     except OSError as error:
         what = error.strerror or str(error)
         _fail(f"{error.filename}: {what}" if error.filename else what)
+    except MemoryError as error:
+        _fail(f"memory does not suffice ({first_line(error)}); classify doctor shows how much there is")
+    except Exception as error:
+        if console.is_verbose():
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {first_line(error)}"
+        _fail(f"a bug of shelfmark's: {what}; please report it with what --verbose and classify doctor show", code=1)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     typer.echo(f"classify: {message}", err=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

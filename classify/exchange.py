@@ -9,15 +9,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError, nearest
+from catalog.errors import ShelfmarkError, nearest, nearest_place
 from catalog.files import atomic_write
 from catalog.messages import Completion
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ApiOptions
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, outcome, request_line
 from classify.lines import GrowingLines, count_lines
+from classify.names import STAGES
 from classify.questions import asked_options
-from classify.run import STAGES, Run
+from classify.run import Run
 from classify.rundir import IMPORTED, NO_LLM
 from classify.strategies.base import check_options
 
@@ -171,7 +172,7 @@ def _outputs(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
                     if text.strip():
                         yield _output(text, f"{file}, line {number}")
         except FileNotFoundError:
-            raise ShelfmarkError(f"{file}: no such file") from None
+            raise ShelfmarkError(f"{file}: no such file{nearest_place(file)}") from None
         except UnicodeDecodeError as error:
             raise ShelfmarkError(f"{file}: not UTF-8 ({error.reason}); download it again") from None
 

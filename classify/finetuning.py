@@ -21,6 +21,7 @@ from catalog.files import read_json
 from catalog.messages import LabelPath
 from catalog.schema import Schema
 from catalog.taxonomy import Policy, Taxonomy
+from classify import console
 from classify.progress import Progress, bar, silent
 from finetune.job import TrainingJob
 from postprocess import Snapper
@@ -93,14 +94,14 @@ def main(folder: Path, *, quiet: bool) -> None:
             train(
                 TrainingJob.open(folder),
                 _judge(folder),
-                tell=_tell if shown else _ignore,
+                tell=console.tell if shown else _ignore,
                 progress=bar if shown else silent,
             )
     except ShelfmarkError as error:
         try:
             (folder / MISTAKE).write_text(str(error), encoding="utf-8")
         except OSError:  # where the disk is full, not even this can be written
-            _tell(str(error))
+            console.tell(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -128,10 +129,6 @@ def _end_with(parent: int) -> None:
         except OSError:
             os._exit(1)
         time.sleep(POLL_SECONDS)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _ignore(line: str) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import content_hash
 from catalog.products import features_file, labels_beside
 from catalog.schema import Schema
 from classify.model import describe
-from classify.registry import STRATEGIES, default_engine, engine_options, find
+from classify.names import STRATEGIES
+from classify.registry import default_engine, engine_options, find
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,5 @@ def training_files(train: Sequence[Path]) -> dict[str, Path]:
 
 def _hash(path: Path) -> str:
     if not path.is_file():
-        raise ShelfmarkError(f"{path}: no such file")
+        raise ShelfmarkError(f"{path}: no such file{nearest_place(path)}")
     return content_hash(path)

@@ -9,15 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import atomic_folder, content_hash, read_json, write_json
 from catalog.messages import Prediction
 from catalog.products import Products, join_products, products_from_frame, read_products
 from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
 from classify.engines.levels import LevelsEngine
+from classify.names import STRATEGIES
 from classify.progress import Progress, silent
-from classify.registry import STRATEGIES, answer_form, default_engine, engine_options, find, make_engine, own_llm
+from classify.registry import answer_form, default_engine, engine_options, find, make_engine, own_llm
 from classify.strategies.base import check_options
 
 FORMAT = 1
@@ -239,7 +240,9 @@ def describe(folder: str | Path, strategy: str | None = None) -> dict[str, Any]:
     """
     file = Path(folder) / "model.json"
     if not file.is_file():
-        raise ShelfmarkError(f"{folder}: not a model; make one with classify fit --train TRAIN --out {folder}")
+        raise ShelfmarkError(
+            f"{folder}: not a model{nearest_place(folder)}; make one with classify fit --train TRAIN --out {folder}"
+        )
     about: dict[str, Any] = read_json(file)
     if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= KEYS:
         raise ShelfmarkError(f"{folder}: a model of another version of shelfmark; fit it again")

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from catalog.extras import install_command
 from classify.costs import Price
 from classify.openai_plan import Asked, Dollars, ProviderPlan, Training
 from classify.provider.figures import TuningFigures
@@ -137,7 +138,7 @@ def _notes(plan: ProviderPlan) -> Table:
     if not plan.counts.exact:
         said = [
             "tokens: estimated; what is expected is rather above the truth, and a budget of tokens is held against it",
-            "exact ones, once the tokenizer's table is on this machine: pip install 'shelfmark[tokens]', then",
+            f"exact ones, once the tokenizer's table is on this machine: {install_command('tokens')}, then",
             f"  python -c \"import tiktoken; tiktoken.encoding_for_model('{plan.base}')\"",
         ]
     if plan.asked:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
+from classify.names import PRESETS
 from rag.prompts import DEFAULT_TEMPLATE
-
-FILE = Path(__file__).with_name("presets.toml")
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def load_preset(name: str) -> Preset:
     ShelfmarkError
         When there is none of that name.
     """
-    known = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    known = tomllib.loads(PRESETS.read_text(encoding="utf-8"))
     if name not in known:
         raise ShelfmarkError(f"--preset {name}: unknown{nearest(name, known)}; there are: {', '.join(known)}")
     values = known[name]

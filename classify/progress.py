@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -43,3 +44,19 @@ def bar(what: str, total: int) -> Iterator[Advance]:
     with Bars(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
         task = bars.add_task(what, total=total)
         yield lambda rows: bars.advance(task, rows)
+
+
+@contextmanager
+def timed(what: str, total: int) -> Iterator[Advance]:
+    """Show a bar, and when it is done one line with the time that it took, wherever standard error goes."""
+    started, done = time.perf_counter(), 0
+
+    def count(rows: int) -> None:
+        nonlocal done
+        done += rows
+        advance(rows)
+
+    with bar(what, total) as advance:
+        yield count
+    seconds = time.perf_counter() - started
+    print(f"{what}: {done:,} of {total:,} in {seconds:,.2f} s", file=sys.stderr, flush=True)

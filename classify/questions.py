@@ -15,7 +15,8 @@ from classify.engines.levels import LevelsEngine
 from classify.held_out import COMPARED, HELD_OUT, compare_top_k, learn_joint, learn_trust, read_held_out, write_held_out
 from classify.joint import Joint
 from classify.lines import GrowingLines
-from classify.registry import STRATEGIES, find, make_engine, own_llm
+from classify.names import STRATEGIES
+from classify.registry import find, make_engine, own_llm
 from classify.rundir import NO_LLM, RunDirectory
 from classify.spending import PAID_BEFORE, begin_paying
 from classify.trust import Trust

@@ -1,4 +1,4 @@
-"""Names of strategies and engines, and where they live; each is imported when it is used."""
+"""Strategies and engines by name (`classify.names`); each is imported when it is used."""
 
 from __future__ import annotations
 
@@ -11,21 +11,9 @@ from typing import Any
 from catalog.errors import ShelfmarkError, check_installed, nearest
 from catalog.taxonomy import Policy, Taxonomy
 from classify.engines.forms import AnswerForm
+from classify.names import ENGINES, STRATEGIES
 from classify.strategies.base import check_options
 
-STRATEGIES = {
-    "rag": "classify.strategies.rag:RagStrategy",
-    "tree": "classify.strategies.tree:TreeStrategy",
-    "lora": "classify.strategies.lora:LoraStrategy",
-    "openai": "classify.strategies.openai:OpenaiStrategy",
-}
-ENGINES = {
-    "neighbours": "classify.engines.neighbours:NeighboursEngine",
-    "vllm": "classify.engines.vllm:VllmEngine",
-    "server": "classify.engines.server:ServerEngine",
-    "batch": "classify.engines.batch:BatchEngine",
-    "transformers": "classify.engines.transformers:TransformersEngine",
-}
 DEFAULT_ENGINES = {"rag": "neighbours", "openai": "batch"}
 """Of strategies that ask; another one that brings its own LLM is asked in this process by what is best here."""
 

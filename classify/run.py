@@ -25,12 +25,12 @@ from classify.held_out import HELD_OUT
 from classify.job import training_files
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.model import Model, fit, load, work_folder
-from classify.registry import STRATEGIES, check_engine, find
+from classify.names import STAGES, STRATEGIES
+from classify.registry import check_engine, find
 from classify.rundir import IMPORTED, MONEY, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
 from classify.spending import check_fit
 
-STAGES = ("requests", "completions", "predictions", "report")
 # Rows that are worked on at once. A resumed run starts at a whole block, so that each block is computed
 # just as it was in an unbroken run, to the last bit.
 BLOCK_ROWS = 2048

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import atomic_write, content_hash, read_json, temporary_name, write_json
 from catalog.products import features_file, labels_beside, read_products, stream_products
 from catalog.schema import Schema
@@ -23,9 +23,10 @@ from classify.engines.ledger import read_ledger
 from classify.held_out import HELD_OUT
 from classify.job import Job
 from classify.lines import GrowingLines, count_lines
+from classify.names import STRATEGIES
 from classify.progress import Progress, silent
 from classify.provenance import provenance
-from classify.registry import STRATEGIES, answer_form, engine_options, find
+from classify.registry import answer_form, engine_options, find
 
 FORMAT = 2
 NO_LLM = "neighbours"
@@ -113,7 +114,7 @@ class RunDirectory:
             When it is none, or of another version.
         """
         if not (folder / "manifest.json").is_file():
-            raise ShelfmarkError(f"{folder}: not a run directory (it has no manifest.json)")
+            raise ShelfmarkError(f"{folder}: not a run directory, it has no manifest.json{nearest_place(folder)}")
         manifest = read_json(folder / "manifest.json")
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ShelfmarkError(f"{folder}: a run of another version of shelfmark; start a new one")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from catalog.errors import ShelfmarkError
 from catalog.files import read_json
 from catalog.messages import Request
 from catalog.products import Products
+from classify import console
 from classify.asking import ANSWERS, ASKED, LOST, read_requests, recorded, unanswered
 from classify.costs import Budget, Load, Price, load_prices
 from classify.engines.base import ApiOptions, KeepsBooks
@@ -21,10 +21,11 @@ from classify.held_out import COMPARED, HELD_OUT
 from classify.lines import GrowingLines, read_lines
 from classify.loads import answer_tokens, answer_writing, load_of
 from classify.model import work_folder
+from classify.names import STRATEGIES
 from classify.openai_plan import ProviderPlan, plan_products, plan_training, tuned_from
 from classify.progress import silent
 from classify.provider.record import Record
-from classify.registry import STRATEGIES, find
+from classify.registry import find
 from classify.rundir import RunDirectory
 from classify.token_counts import token_counts
 
@@ -88,7 +89,7 @@ def _give_books(run: RunDirectory, engine: KeepsBooks, budget: Budget, written: 
     begun = "id" in run.manifest
     if not begun:
         run.record(id=uuid4().hex)
-    tell = nobody if run.progress is silent else _tell
+    tell = nobody if run.progress is silent else console.tell
     engine.keep_books(run.folder / "batches", run.manifest["id"], budget, begun=begun, written=written, tell=tell)
 
 
@@ -196,7 +197,3 @@ def _paid_for_fit(run: RunDirectory) -> float:
     cost = about.get("cost") or {}
     known = cost.get("actual")
     return float((cost.get("at_most") if known is None else known) or 0.0)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from typing import Any
 from catalog.errors import ShelfmarkError, check_installed, first_line, require
 from catalog.files import write_json
 from catalog.hub import not_loaded
+from catalog.machine import memory
 from finetune.architecture import Architecture, is_quantized, load_architecture
 from finetune.examples import Example, Lengths, Turn, measure_lengths
 from finetune.job import TrainingJob
@@ -154,7 +155,7 @@ def check_memory(recipe: Recipe, longest: int) -> str:
         least = training_memory(recipe, shape, longest, 1).total
     else:
         # The processor's memory may swap and be freed by others: only what cannot be is refused.
-        has, where = memory_here() / GIGA, "this machine"
+        has, where = memory()[1] / GIGA, "this machine"
         needs = least = weight_bytes(shape, 4 if recipe.load_in_4bit else 32, 4) / GIGA
     if least > has:
         raise ShelfmarkError(
@@ -204,17 +205,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory did not suffice, of the GPU or of the machine."""
     words = f"{type(error).__name__} {error}".lower()
     return any(sign in words for sign in ("outofmemory", "out of memory", "can't allocate memory", "memoryerror"))
-
-
-def memory_here() -> float:
-    """Return the bytes of memory that this machine could free for a process (Linux; elsewhere: all of it)."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        import os
-
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _shape(base: str) -> Architecture | None:

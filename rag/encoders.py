@@ -130,8 +130,8 @@ def make_encoder(name: str) -> Encoder:
     return SentenceEncoder(SHORT_NAMES.get(name, name))
 
 
-def check_name(name: str) -> None:
-    """Refuse what cannot name an encoder, without loading one.
+def check_name(name: str, option: str = "--encoder") -> None:
+    """Refuse what cannot name an encoder, without loading one; `option` is the one that gave it.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def check_name(name: str) -> None:
     if name != "ngram" and (not full or ("/" not in full and not Path(full).is_dir())):
         known = ("ngram", *SHORT_NAMES, "hybrid:mpnet")
         raise ShelfmarkError(
-            f"--encoder {name}: unknown{nearest(name, known)}; use {', '.join(known)}, "
+            f"{option} {name}: unknown{nearest(name, known)}; use {', '.join(known)}, "
             "a sentence-transformers name (owner/model) or a folder"
         )
 

@@ -1,34 +1,47 @@
-"""The application that commands belong to, how they carry out a run, and how they print."""
+"""The application that commands belong to, and how they carry out a run."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from catalog.errors import ShelfmarkError
+from classify.commands.help import Command, Group
+from classify.commands.parameters import talks
+from classify.console import show_also
 
 if TYPE_CHECKING:
     from classify.run import Run
 
-app = typer.Typer(
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Program(typer.Typer):
+    """The application: each of its commands can say more or less, and has its options under headings."""
+
+    def command(self, name: str | None = None, **how: Any) -> Callable[[Function], Function]:
+        """Register a command."""
+        register = super().command(name, **{"cls": Command, **how})
+
+        def add(function: Function) -> Function:
+            register(talks(function))
+            return function
+
+        return add
+
+
+app = Program(
+    cls=Group,
     add_completion=True,
     no_args_is_help=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Put products on the right shelf: short noisy product text in, one valid label path out.",
+    help="Put products on the right shelf: short noisy product text in, one valid label path out.\n\n"
+    "classify --strategy tree --train TRAIN --test TEST does it; classify alone shows what to do next.",
 )
-
-
-def show(table: Any) -> None:
-    """Print a table."""
-    from rich.console import Console
-
-    # Where nobody watches (a file, a pipe) a table is not cut to a terminal's width.
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
 
 
 def execute(folder: Path, begin: Callable[[], Run], **how: Any) -> None:
@@ -61,4 +74,4 @@ def execute(folder: Path, begin: Callable[[], Run], **how: Any) -> None:
     except OSError as error:  # a full disk, most likely
         what = f"{error.filename or folder}: {error.strerror or error}"
         raise ShelfmarkError(f"{what}; when that is mended, {hint()}") from None
-    show(run_table(run))
+    show_also(run_table(run), folder)

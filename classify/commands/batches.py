@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from classify.commands.app import app, show
+from classify.commands.app import app
+from classify.console import advise, show
 
 
 @app.command()
@@ -29,7 +30,7 @@ def batches(
     if cancel:
         stopped = found.cancel()
         what = "1 batch" if stopped == 1 else f"{stopped:,} batches"
-        typer.echo(f"{run}: {what} stopped; classify resume {run} takes in what was done")
+        advise(f"{run}: {what} stopped; classify resume {run} takes in what was done")
     before = None
     while True:
         standings = found.standings()

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands import options as o
 from classify.commands.app import app, execute
+from classify.commands.mistakes import check_before
+from classify.commands.parameters import PROGRAM, takes, talks
+from classify.console import progress
 
 
 @app.callback(invoke_without_command=True)
+@talks
+@takes(given=o.COMMON | o.RAG | o.PROMPTS | o.TREE | o.LORA | o.OPENAI, asked=o.ANSWERS | o.ANSWERING)
 def classify(
-    context: typer.Context,
-    strategy: o.StrategyOption = None,
-    preset: o.PresetOption = None,
+    typed: typer.Context,
+    given: dict[str, Any],
+    asked: dict[str, Any],
     train: o.TrainOption = None,
     model: Annotated[
         Path | None,
@@ -28,62 +33,21 @@ def classify(
     until: o.UntilOption = "report",
     limit: Annotated[int | None, typer.Option(min=1, help="Classify the first so many rows alone.")] = None,
     schema: o.SchemaOption = "indoml",
+    strategy: o.StrategyOption = None,
+    preset: o.PresetOption = None,
     seed: o.SeedOption = 0,
-    policy: o.PolicyOption = None,
-    top_n: o.TopNOption = None,
-    abstain_below: o.AbstainOption = None,
-    encoder: o.EncoderOption = None,
-    top_k: o.TopKOption = None,
-    filter: o.FilterOption = None,
-    price_band: o.BandOption = None,
-    ignore_price: o.IgnorePriceOption = None,
-    rerank: o.RerankOption = None,
-    clean_text: o.CleanOption = None,
-    candidates_from: o.SourcesOption = None,
-    candidates: o.CandidatesOption = None,
-    prompt: o.PromptOption = None,
-    max_prompt_tokens: o.PromptTokensOption = None,
-    tokenizer: o.TokenizerOption = None,
-    ask_by: o.AskByOption = None,
-    llm_below: o.BelowOption = None,
-    calibrate: o.CalibrateOption = None,
-    recipe: o.RecipeOption = None,
-    base: o.BaseOption = None,
-    backend: o.BackendOption = None,
-    sample: o.SampleOption = None,
-    epochs: o.EpochsOption = None,
-    serve: o.ServeOption = None,
-    accelerate_config: o.AccelerateOption = None,
-    report_to: o.ReportToOption = None,
-    max_training_tokens: o.TrainingTokensOption = None,
-    stop: o.StopOption = None,
     engine: o.EngineOption = None,
     llm: o.LlmOption = None,
-    constrain: o.ConstrainOption = None,
-    temperature: o.TemperatureOption = None,
-    max_tokens: o.MaxTokensOption = None,
     base_url: o.UrlOption = None,
-    concurrency: o.ConcurrencyOption = None,
-    timeout: o.TimeoutOption = None,
-    retries: o.RetriesOption = None,
-    batch_size: o.BatchOption = None,
-    tensor_parallel: o.ParallelOption = None,
-    quantization: o.QuantizationOption = None,
-    adapter: o.AdapterOption = None,
-    max_model_len: o.LengthOption = None,
-    gpu_memory: o.MemoryOption = None,
-    dtype: o.DtypeOption = None,
-    device: o.DeviceOption = None,
-    tier: o.TierOption = None,
-    max_enqueued_tokens: o.EnqueuedOption = None,
-    poll: o.PollOption = None,
+    stop: o.StopOption = None,
     gpu_price: o.PriceOption = None,
     max_cost: o.CostOption = None,
     prices: o.PricesOption = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", rich_help_panel=PROGRAM)] = False,
 ) -> None:
     """Classify products: classify --strategy rag --train TRAIN --test TEST."""
-    if context.invoked_subcommand is not None:
+    if typed.invoked_subcommand is not None:
+        check_before(typed)
         return
     if version:
         from importlib.metadata import version as installed
@@ -91,7 +55,9 @@ def classify(
         typer.echo(f"shelfmark {installed('shelfmark')}")
         return
     if not train and model is None and test is None:
-        typer.echo(FIRST_STEPS)
+        from classify.first_steps import first_steps
+
+        typer.echo(first_steps(Path.cwd()))
         return
     tuned = ""
     if model is not None and not model.is_dir() and _is_openai(strategy, preset):
@@ -108,64 +74,15 @@ def classify(
     from catalog.schema import Schema, load_schema
     from classify.job import Job
     from classify.model import describe
+    from classify.names import ENGINES, STRATEGIES
     from classify.presets import load_preset
-    from classify.progress import bar
-    from classify.registry import ENGINES, STRATEGIES, find
+    from classify.registry import find
     from classify.run import Run, check_stage
     from classify.strategies.base import check_options
 
     check_stage(until)
-    given = o.given(
-        policy=policy,
-        top_n=top_n,
-        abstain_below=abstain_below,
-        encoder=encoder,
-        top_k=top_k,
-        filter=filter,
-        price_band=price_band,
-        ignore_price=ignore_price,
-        rerank=rerank,
-        clean_text=clean_text,
-        candidates_from=candidates_from,
-        candidates=candidates,
-        prompt=prompt,
-        max_prompt_tokens=max_prompt_tokens,
-        tokenizer=tokenizer,
-        ask_by=ask_by,
-        llm_below=llm_below,
-        calibrate=calibrate,
-        recipe=recipe,
-        base=base,
-        backend=backend,
-        sample=sample,
-        epochs=epochs,
-        serve=serve,
-        accelerate_config=accelerate_config,
-        report_to=report_to,
-        max_training_tokens=max_training_tokens,
-        tuned=tuned or None,
-    )
-    asked = o.given(
-        llm=llm,
-        constrain=constrain,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        base_url=base_url,
-        concurrency=concurrency,
-        timeout=timeout,
-        retries=retries,
-        batch_size=batch_size,
-        tensor_parallel=tensor_parallel,
-        quantization=quantization,
-        adapter=adapter,
-        max_model_len=max_model_len,
-        gpu_memory=gpu_memory,
-        dtype=dtype,
-        device=device,
-        tier=tier,
-        max_enqueued_tokens=max_enqueued_tokens,
-        poll=poll,
-    )
+    given |= o.given(tuned=tuned or None)
+    asked |= o.given(llm=llm, base_url=base_url)
     if preset is not None:
         named = load_preset(preset)
         if strategy not in (None, named.strategy):
@@ -205,20 +122,10 @@ def classify(
         prices=str(prices or ""),
     )
     folder = run or Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    execute(folder, lambda: Run.start(folder, job, progress=bar), until=until)
+    execute(folder, lambda: Run.start(folder, job, progress=progress()), until=until)
 
 
 def _is_openai(strategy: str | None, preset: str | None) -> bool:
     from classify.presets import load_preset
 
     return (strategy or (preset and load_preset(preset).strategy)) == "openai"
-
-
-FIRST_STEPS = """\
-classify puts products on the right shelf. To begin, with data made up for trying it out:
-
-  classify sample --rows 20000 --test-rows 2000 --out sample
-  classify --strategy tree --train sample/train.features --test sample/test.features --run runs/first
-  classify submit runs/first
-
-classify --help shows the options, classify COMMAND --help those of one command."""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from classify.commands.app import app, show
+from classify.commands.app import app
+from classify.console import advise, result, show
 
 ModelArgument = Annotated[Path, typer.Argument(help="The folder of a model of strategy lora.")]
 
@@ -31,8 +32,8 @@ def profile(
     for name in ("training", "inference"):
         show(operators_table(report, name))
     for note in report["notes"]:
-        typer.echo(note)
-    typer.echo(f"{model / 'profile.json'}: all of it")
+        advise(note)
+    result(model / "profile.json", ": all of it")
 
 
 @app.command()
@@ -44,4 +45,4 @@ def push(
     """Put a fine-tuned model, its adapters and its card on the Hugging Face hub; HF_TOKEN holds your token."""
     from finetune.hub import push as push_model
 
-    typer.echo(f"{model}: now at {push_model(model, to, private=not public)}")
+    advise(f"{model}: now at {push_model(model, to, private=not public)}")

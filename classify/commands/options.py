@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalog.errors import ShelfmarkError, nearest
+from catalog.taxonomy import POLICIES
+from classify.commands.parameters import ENGINE, HOW, MONEY, Option, completing, group
+from classify.names import ENCODERS, ENGINES, PRESETS, RECIPES, STAGES, STRATEGIES, tables
 
 if TYPE_CHECKING:
     from catalog.schema import Schema
@@ -20,188 +23,231 @@ TrainOption = Annotated[
         "May be given more than once."
     ),
 ]
-SchemaOption = Annotated[str, typer.Option(help="Which columns to read: indoml, esci, relevance, or a TOML file.")]
+SchemaOption = Annotated[
+    str,
+    typer.Option(
+        help="Which columns to read: indoml, esci, relevance, or a TOML file.",
+        autocompletion=completing(("indoml", "esci", "relevance")),
+    ),
+]
 StrategyOption = Annotated[
-    str | None, typer.Option(help="How a product becomes a label path: rag (default), tree, lora or openai.")
+    str | None,
+    typer.Option(
+        help="How a product becomes a label path: rag (default), tree, lora or openai.",
+        rich_help_panel=HOW,
+        autocompletion=completing(STRATEGIES),
+    ),
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option(help="Settings by name: rag-llama31, lora-llama3-8b, openai-4o-mini ... Other options go before it."),
-]
-SeedOption = Annotated[int, typer.Option(min=0, help="The same input, options and seed give the same bytes.")]
-UntilOption = Annotated[str, typer.Option(help="The last stage: requests, completions, predictions or report.")]
-PriceOption = Annotated[
-    float | None, typer.Option(min=0, help="Dollars an hour of the machine that answers: the table shows the cost.")
-]
-
-# Of strategies.
-EncoderOption = Annotated[
-    str | None, typer.Option(help="ngram (default), mpnet, minilm, any sentence-transformers name, or hybrid:NAME.")
-]
-TopKOption = Annotated[
-    str | None,
     typer.Option(
-        help="Similar products that vote and are shown (default 5); 0: zero-shot; 1,3,5,10: compare, take best."
+        help="Settings by name: rag-llama31, lora-llama3-8b, openai-4o-mini ... Other options go before it.",
+        rich_help_panel=HOW,
+        autocompletion=completing(lambda: tables(PRESETS)),
     ),
 ]
-FilterOption = Annotated[str | None, typer.Option(help="What is searched: retailer, prefer, none, or auto (default).")]
-BandOption = Annotated[float | None, typer.Option(help="Prefer prices within this factor; by default a soft weight.")]
-IgnorePriceOption = Annotated[
-    bool | None, typer.Option("--ignore-price", help="Neither prefer like prices nor show any.")
+SeedOption = Annotated[
+    int, typer.Option(min=0, help="The same input, options and seed give the same bytes.", rich_help_panel=HOW)
 ]
-RerankOption = Annotated[str | None, typer.Option(help="A cross-encoder that puts similar products in a new order.")]
-CleanOption = Annotated[
-    bool | None, typer.Option("--clean-text", help="Leave numbers and one-letter words out of descriptions.")
-]
-SourcesOption = Annotated[
-    str | None, typer.Option(help="Where candidates come from: neighbours (default), tree, or neighbours,tree.")
-]
-CandidatesOption = Annotated[int | None, typer.Option(help="Candidates in a request at most (default 20).")]
-PromptOption = Annotated[str | None, typer.Option(help="A Jinja template of your own; copy rag/product.jinja.")]
-PromptTokensOption = Annotated[
-    int | None, typer.Option(help="Tokens of a request at most (default 2000): the least similar products go first.")
-]
-TokenizerOption = Annotated[
-    str | None, typer.Option(help="The model whose tokenizer counts them; by default an estimate from above.")
-]
-AskByOption = Annotated[str | None, typer.Option(help="Ask for the whole path (default), or level by level: level.")]
-BelowOption = Annotated[
-    float | None,
-    typer.Option(help="Ask only about products of which tree is less sure; tree's answer stands for others."),
-]
-CalibrateOption = Annotated[
-    int | None,
+UntilOption = Annotated[
+    str,
     typer.Option(
-        help="Held-out rows to ask about, to learn how far to trust the LLM (default 500, lora and openai 200; "
-        "0: all the way)."
+        help="The last stage: requests, completions, predictions or report.", autocompletion=completing(STAGES)
     ),
 ]
-PolicyOption = Annotated[
-    str | None,
-    typer.Option(help="path: whole paths seen in training (default of rag); or brand-free (default of tree)."),
+ValidOption = Annotated[
+    str, typer.Option(help="What is valid: path or brand-free.", autocompletion=completing(POLICIES))
 ]
-TopNOption = Annotated[int | None, typer.Option(help="Tell up to so many paths with their probabilities (tree).")]
-AbstainOption = Annotated[
-    float | None, typer.Option(help="Leave levels empty whose probability is lower, for a person to fill in (tree).")
-]
-
-# Of fine-tunes.
-RecipeOption = Annotated[
-    str | None, typer.Option(help="The recipe: lora-llama3-8b (default), lora-small, ... or a TOML file (lora).")
-]
-BaseOption = Annotated[
-    str | None,
-    typer.Option(help="The model to fine-tune: a folder or a Hugging Face name (lora), or a provider's name (openai)."),
-]
-BackendOption = Annotated[
-    str | None,
-    typer.Option(help="What trains: unsloth (on a GPU), trl, or auto (default): unsloth where it can (lora)."),
-]
-WholeSetOption = Annotated[bool | None, typer.Option("--whole-set", help="Learn from every row (lora).")]
-GroupedOption = Annotated[
-    bool | None, typer.Option("--grouped", help="Leave out near-duplicates of a retailer first (lora).")
-]
-ValidationOption = Annotated[
-    int | None, typer.Option(help="Rows held out, to measure on while training (lora, openai, default 500).")
-]
-SequenceOption = Annotated[
-    int | None, typer.Option(help="Tokens of a row at most, label included (lora, default 512).")
-]
-FourBitOption = Annotated[
-    bool | None, typer.Option("--load-in-4bit/--no-4bit", help="Hold the base in 4 bits (lora, default).")
-]
-RankOption = Annotated[int | None, typer.Option(help="Of the adapters (lora, default 16).")]
-AlphaOption = Annotated[int | None, typer.Option(help="Scales the adapters: alpha / rank (lora, default 16).")]
-TrainBatchOption = Annotated[
-    int | None, typer.Option(help="Rows at once on a card (lora, default 16), or a step (openai).")
-]
-AccumulationOption = Annotated[int | None, typer.Option(help="Batches that make a step (lora, default 4).")]
-LearningRateOption = Annotated[float | None, typer.Option(help="Of the optimizer (lora, default 2e-4).")]
-EvaluateOption = Annotated[
-    int | None, typer.Option(help="Steps between evaluations, and between checkpoints (lora, default 200).")
-]
-PatienceOption = Annotated[
-    int | None, typer.Option(help="Stop after so many evaluations without a better one (lora, default: never).")
-]
-SampleOption = Annotated[
-    int | None, typer.Option(help="Rows to learn from, stratified on the label path (lora, openai).")
-]
-EpochsOption = Annotated[float | None, typer.Option(help="Passes over the rows (lora; openai: whole ones, default 2).")]
-ServeOption = Annotated[
-    str | None, typer.Option(help="What answers: merged (default), or adapter, beside its base (lora).")
-]
-AccelerateOption = Annotated[
-    str | None, typer.Option(help="accelerate's YAML or DeepSpeed's JSON, to train on several GPUs (lora).")
-]
-ReportToOption = Annotated[
-    str | None, typer.Option(help="Send the curves to wandb or tensorboard, or none (default) (lora).")
-]
-
-PushOption = Annotated[
-    str | None, typer.Option(help="Put the model on the Hugging Face hub, private, under this name (lora).")
-]
-
-# Of a provider's fine-tunes.
-TrainingTokensOption = Annotated[
-    int | None,
-    typer.Option(help="Tokens of the training file at most; the sample is made smaller (openai, default 2,000,000)."),
-]
-StopOption = Annotated[
-    str | None, typer.Option(help="What answers end with and are cut at, such as | (openai, server, batch).")
-]
-MultiplierOption = Annotated[
-    float | None, typer.Option(help="Of the provider's learning rate; by default its choice (openai).")
-]
-SuffixOption = Annotated[str | None, typer.Option(help="A part of the tuned model's name (openai, default shelfmark).")]
-JobOption = Annotated[
-    str | None, typer.Option(help="A fine-tuning job that was made before, ftjob-..., in place of a new one (openai).")
-]
-CostOption = Annotated[
-    float | None, typer.Option(min=0, help="Dollars that a provider may be paid at most; refused before, not stopped.")
-]
-PricesOption = Annotated[Path | None, typer.Option(help="A TOML file of prices that goes before those that are known.")]
-
-# Of engines.
 EngineOption = Annotated[
-    str | None, typer.Option(help="What answers: neighbours (default, no LLM), vllm, server, batch or transformers.")
+    str | None,
+    typer.Option(
+        help="What answers: neighbours (default, no LLM), vllm, server, batch or transformers.",
+        rich_help_panel=ENGINE,
+        autocompletion=completing(ENGINES),
+    ),
 ]
 LlmOption = Annotated[
-    str | None, typer.Option(help="The LLM: a folder, a Hugging Face name, or a server's name for it.")
-]
-TemperatureOption = Annotated[float | None, typer.Option(help="0 (default) takes the likeliest answer.")]
-MaxTokensOption = Annotated[int | None, typer.Option(help="Tokens of an answer at most (default 128).")]
-ConstrainOption = Annotated[
-    str | None, typer.Option(help="Answers are candidates: choice (default), json, or off for free text.")
+    str | None,
+    typer.Option(help="The LLM: a folder, a Hugging Face name, or a server's name for it.", rich_help_panel=ENGINE),
 ]
 UrlOption = Annotated[
     str | None,
     typer.Option(
-        help="Of an OpenAI-compatible API, by default OPENAI_BASE_URL or http://localhost:8000/v1 (server, openai)."
+        help="Of an OpenAI-compatible API, by default OPENAI_BASE_URL or http://localhost:8000/v1 (server, openai).",
+        rich_help_panel=ENGINE,
     ),
 ]
-ConcurrencyOption = Annotated[int | None, typer.Option(help="Requests at once (server, default 64).")]
-TimeoutOption = Annotated[float | None, typer.Option(help="Seconds for one request (server, default 120).")]
-RetriesOption = Annotated[int | None, typer.Option(help="Tries after the first (server, default 6).")]
-BatchOption = Annotated[int | None, typer.Option(help="Requests at once (transformers, default 8).")]
-ParallelOption = Annotated[int | None, typer.Option(help="GPUs that share the model (vllm, default 1).")]
-QuantizationOption = Annotated[
-    str | None, typer.Option(help="4bit (vllm, transformers), 8bit, or a name that vLLM knows (vllm).")
+StopOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What answers end with and are cut at, such as | (openai, server, batch).", rich_help_panel=ENGINE
+    ),
 ]
-AdapterOption = Annotated[
-    str | None, typer.Option(help="A folder with a LoRA adapter of the model that --llm names (vllm, transformers).")
+PriceOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Dollars an hour of the machine that answers: the table shows the cost.",
+        rich_help_panel=MONEY,
+    ),
 ]
-TierOption = Annotated[
-    int | None,
-    typer.Option(help="The account's usage tier: how much may wait at once (batch; by default found out)."),
+CostOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Dollars that a provider may be paid at most; refused before, not stopped.",
+        rich_help_panel=MONEY,
+    ),
 ]
-EnqueuedOption = Annotated[int | None, typer.Option(help="Tokens that may wait at once, in place of a tier's (batch).")]
-PollOption = Annotated[
-    float | None, typer.Option(help="Seconds between two looks at batches, at most (batch, default 60).")
+PricesOption = Annotated[
+    Path | None,
+    typer.Option(help="A TOML file of prices that goes before those that are known.", rich_help_panel=MONEY),
 ]
-LengthOption = Annotated[int | None, typer.Option(help="Tokens of request and answer at most (vllm).")]
-MemoryOption = Annotated[float | None, typer.Option(help="Share of the GPU's memory to use (vllm, default 0.9).")]
-DtypeOption = Annotated[str | None, typer.Option(help="Of the weights: auto (default), float32, bfloat16 or float16.")]
-DeviceOption = Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or another name (transformers).")]
+PushOption = Annotated[
+    str | None,
+    typer.Option(help="Put the model on the Hugging Face hub, private, under this name.", rich_help_panel="lora"),
+]
+
+# Of strategies.
+COMMON = group(
+    HOW,
+    policy=Option(
+        str, "path: whole paths seen in training (default of rag); or brand-free (default of tree).", names=POLICIES
+    ),
+    encoder=Option(
+        str, "ngram (default), mpnet, minilm, any sentence-transformers name, or hybrid:NAME.", names=ENCODERS
+    ),
+    ignore_price=Option(bool, "Neither prefer like prices nor show any.", flags=("--ignore-price",)),
+    clean_text=Option(bool, "Leave numbers and one-letter words out of descriptions.", flags=("--clean-text",)),
+)
+"""What every strategy knows, or most do."""
+RAG = group(
+    "rag",
+    top_k=Option(
+        str, "Similar products that vote and are shown (default 5); 0: zero-shot; 1,3,5,10: compare, take best."
+    ),
+    filter=Option(
+        str,
+        "What is searched: retailer, prefer, none, or auto (default).",
+        names=("auto", "retailer", "prefer", "none"),
+    ),
+    price_band=Option(float, "Prefer prices within this factor; by default a soft weight."),
+    candidates_from=Option(
+        str,
+        "Where candidates come from: neighbours (default), tree, or neighbours,tree.",
+        names=("neighbours", "tree", "neighbours,tree"),
+    ),
+    llm_below=Option(float, "Ask only about products of which tree is less sure; tree's answer stands for others."),
+)
+"""Fixed when the model is fitted, or tuned then."""
+PROMPTS = group(
+    "rag",
+    rerank=Option(str, "A cross-encoder that puts similar products in a new order."),
+    candidates=Option(int, "Candidates in a request at most (default 20)."),
+    prompt=Option(str, "A Jinja template of your own; copy rag/product.jinja."),
+    max_prompt_tokens=Option(int, "Tokens of a request at most (default 2000): the least similar products go first."),
+    tokenizer=Option(str, "The model whose tokenizer counts them; by default an estimate from above."),
+    ask_by=Option(str, "Ask for the whole path (default), or level by level: level.", names=("path", "level")),
+    calibrate=Option(
+        int,
+        "Held-out rows to ask about, to learn how far to trust the LLM (default 500, lora and openai 200; "
+        "0: all the way).",
+    ),
+)
+"""How a model is asked."""
+TREE = group(
+    "tree",
+    top_n=Option(int, "Tell up to so many paths with their probabilities."),
+    abstain_below=Option(float, "Leave levels empty whose probability is lower, for a person to fill in."),
+)
+
+# Of fine-tunes.
+LORA = group(
+    "lora",
+    recipe=Option(
+        str,
+        "The recipe: lora-llama3-8b (default), lora-small, ... or a TOML file.",
+        names=lambda: tables(RECIPES),
+    ),
+    base=Option(str, "The model to fine-tune: a folder or a Hugging Face name (lora), or a provider's name (openai)."),
+    backend=Option(
+        str,
+        "What trains: unsloth (on a GPU), trl, or auto (default): unsloth where it can.",
+        names=("auto", "unsloth", "trl"),
+    ),
+    sample=Option(int, "Rows to learn from, stratified on the label path (lora, openai)."),
+    epochs=Option(float, "Passes over the rows (lora; openai: whole ones, default 2)."),
+    serve=Option(str, "What answers: merged (default), or adapter, beside its base.", names=("merged", "adapter")),
+    accelerate_config=Option(str, "accelerate's YAML or DeepSpeed's JSON, to train on several GPUs."),
+    report_to=Option(
+        str,
+        "Send the curves to wandb or tensorboard, or none (default).",
+        names=("none", "tensorboard", "wandb"),
+    ),
+)
+TRAINING = group(
+    "lora",
+    whole_set=Option(bool, "Learn from every row.", flags=("--whole-set",)),
+    grouped=Option(bool, "Leave out near-duplicates of a retailer first.", flags=("--grouped",)),
+    validation=Option(int, "Rows held out, to measure on while training (lora, openai, default 500)."),
+    max_seq_length=Option(int, "Tokens of a row at most, label included (default 512)."),
+    load_in_4bit=Option(bool, "Hold the base in 4 bits (default).", flags=("--load-in-4bit/--no-4bit",)),
+    rank=Option(int, "Of the adapters (default 16)."),
+    alpha=Option(int, "Scales the adapters: alpha / rank (default 16)."),
+    batch_size=Option(int, "Rows at once on a card (lora, default 16), or a step (openai)."),
+    gradient_accumulation=Option(int, "Batches that make a step (default 4)."),
+    learning_rate=Option(float, "Of the optimizer (default 2e-4)."),
+    evaluate_every=Option(int, "Steps between evaluations, and between checkpoints (default 200)."),
+    patience=Option(int, "Stop after so many evaluations without a better one (default: never)."),
+)
+"""What a fit alone is told."""
+OPENAI = group(
+    "openai",
+    max_training_tokens=Option(
+        int, "Tokens of the training file at most; the sample is made smaller (default 2,000,000)."
+    ),
+)
+TUNING = group(
+    "openai",
+    learning_rate_multiplier=Option(float, "Of the provider's learning rate; by default its choice."),
+    suffix=Option(str, "A part of the tuned model's name (default shelfmark)."),
+    job=Option(str, "A fine-tuning job that was made before, ftjob-..., in place of a new one."),
+)
+"""What a fit alone is told."""
+
+# Of engines.
+ANSWERS = group(
+    ENGINE,
+    constrain=Option(
+        str, "Answers are candidates: choice (default), json, or off for free text.", names=("choice", "json", "off")
+    ),
+    temperature=Option(float, "0 (default) takes the likeliest answer."),
+    max_tokens=Option(int, "Tokens of an answer at most (default 128)."),
+)
+"""What an answer may be."""
+ANSWERING = group(
+    ENGINE,
+    concurrency=Option(int, "Requests at once (server, default 64)."),
+    timeout=Option(float, "Seconds for one request (server, default 120)."),
+    retries=Option(int, "Tries after the first (server, default 6)."),
+    batch_size=Option(int, "Requests at once (transformers, default 8)."),
+    tensor_parallel=Option(int, "GPUs that share the model (vllm, default 1)."),
+    quantization=Option(
+        str, "4bit (vllm, transformers), 8bit, or a name that vLLM knows (vllm).", names=("4bit", "8bit", "none")
+    ),
+    adapter=Option(str, "A folder with a LoRA adapter of the model that --llm names (vllm, transformers)."),
+    max_model_len=Option(int, "Tokens of request and answer at most (vllm)."),
+    gpu_memory=Option(float, "Share of the GPU's memory to use (vllm, default 0.9)."),
+    dtype=Option(
+        str,
+        "Of the weights: auto (default), float32, bfloat16 or float16.",
+        names=("auto", "float32", "bfloat16", "float16"),
+    ),
+    device=Option(str, "auto (default), cpu, cuda or another name (transformers).", names=("auto", "cpu", "cuda")),
+    tier=Option(int, "The account's usage tier: how much may wait at once (batch; by default found out)."),
+    max_enqueued_tokens=Option(int, "Tokens that may wait at once, in place of a tier's (batch)."),
+    poll=Option(float, "Seconds between two looks at batches, at most (batch, default 60)."),
+)
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -217,8 +263,6 @@ def policy(name: str) -> Any:
     ShelfmarkError
         When there is none of that name.
     """
-    from catalog.taxonomy import POLICIES
-
     if name not in POLICIES:
         raise ShelfmarkError(f"--policy {name}: unknown{nearest(name, POLICIES)}; there are: {', '.join(POLICIES)}")
     return name

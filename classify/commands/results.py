@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from catalog.errors import ShelfmarkError
-from classify.commands.app import app, show
-from classify.commands.options import SchemaOption, SeedOption, TrainOption, read_taxonomy
+from classify.commands.app import app
+from classify.commands.options import SchemaOption, SeedOption, TrainOption, ValidOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
+from classify.console import progress, result, show, show_also
 
 
 @app.command()
@@ -19,7 +20,7 @@ def evaluate(
     labels: Annotated[Path, typer.Argument(help="The true labels.")],
     train: TrainOption = None,
     taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths.")] = None,
-    policy: Annotated[str, typer.Option(help="What is valid: path or brand-free.")] = "path",
+    policy: ValidOption = "path",
     by: Annotated[str | None, typer.Option(help="Score each value of this column, too.")] = None,
     schema: SchemaOption = "indoml",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -61,25 +62,25 @@ def submit(
         from classify.submit import submit_run
 
         made = submit_run(Run.open(run), name, test, place)
-        typer.echo(f"{made.path}: {made.rows:,} rows, {made.size:,} bytes, valid")
+        result(made.path, f": {made.rows:,} rows, {made.size:,} bytes, valid")
     elif score is not None and of is not None:
         record_score(place, score, of)
     elif score is not None or of is not None:
         raise ShelfmarkError("--score S and --of NAME go together")
-    show(scoreboard_table(read_scoreboard(place)))
+    (show if run is None and score is None else show_also)(scoreboard_table(read_scoreboard(place)))
 
 
 @app.command()
 def vote(
     runs: Annotated[list[Path], typer.Argument(help="Two run directories or more, over the same products.")],
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
-    policy: Annotated[str, typer.Option(help="What is valid: path or brand-free.")] = "brand-free",
+    policy: ValidOption = "brand-free",
 ) -> None:
     """Let several runs vote, weighted by confidence: a new run directory with their joint predictions."""
     from classify.tables import run_table
     from classify.vote import vote_into
 
-    show(run_table(vote_into(runs, out, checked_policy(policy))))
+    show_also(run_table(vote_into(runs, out, checked_policy(policy))), out)
 
 
 @app.command()
@@ -94,7 +95,7 @@ def ask(
 
     place = out or run / "ask.csv"
     written = write_questions(Run.open(run), rows, place)
-    typer.echo(f"{place}: {written:,} rows; fill in the levels, then: classify ... --train TRAIN --train {place}")
+    result(place, f": {written:,} rows; fill in the levels, then: classify ... --train TRAIN --train {place}")
 
 
 @app.command()
@@ -110,10 +111,9 @@ def sample(
     from catalog.sample import write_sample
     from catalog.schema import load_schema
     from catalog.taxonomy import Taxonomy
-    from classify.progress import bar
 
     columns = load_schema(schema)
     known = None if taxonomy is None else Taxonomy.read(taxonomy, columns)
-    with bar("sample", rows + test_rows) as advance:
+    with progress()("sample", rows + test_rows) as advance:
         write_sample(out, rows=rows, test_rows=test_rows, schema=columns, taxonomy=known, seed=seed, progress=advance)
-    typer.echo(f"{out}: {rows:,} labelled products and {test_rows:,} to predict")
+    result(out, f": {rows:,} labelled products and {test_rows:,} to predict")

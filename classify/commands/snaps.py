@@ -9,8 +9,9 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app
-from classify.commands.options import SchemaOption, TrainOption, read_taxonomy
+from classify.commands.options import SchemaOption, TrainOption, ValidOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
+from classify.console import advise, progress, result
 
 if TYPE_CHECKING:
     from postprocess.likeness import Embed
@@ -28,7 +29,7 @@ def snap(
     out: Annotated[Path, typer.Option(help="The predictions to write: .jsonl, .csv or .predict.")],
     train: TrainOption = None,
     taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths, in place of --train.")] = None,
-    policy: Annotated[str, typer.Option(help="What is valid: path or brand-free.")] = "path",
+    policy: ValidOption = "path",
     leave_below: Annotated[
         float, typer.Option(min=0, max=1, help="Leave answers alone whose repair is less sure than this.")
     ] = 0.0,
@@ -48,7 +49,6 @@ def snap(
     from catalog.products import features_file, read_products
     from catalog.schema import load_schema
     from classify.job import training_files
-    from classify.progress import bar
     from classify.raw_answers import raw_answers
     from postprocess import Snapper
     from postprocess.files import changes_beside, check_places, snap_answers
@@ -66,7 +66,7 @@ def snap(
     found = raw_answers(answers, columns)
     asked = None if products is None else read_products(products, columns)
     snapper = Snapper(known, valid, leave_below=leave_below, embed=meanings)
-    with bar("snap", len(found)) as advance:
+    with progress()("snap", len(found)) as advance:
         summary = snap_answers(found, snapper, out, columns, products=asked, changes=changes, advance=advance)
     kept = changes or changes_beside(out)
     if json:
@@ -75,14 +75,16 @@ def snap(
         value = {"rows": summary.rows, "statuses": summary.statuses, "rules": summary.rules}
         typer.echo(encoder.dumps({**value, "out": str(out), "changes": str(kept)}, ensure_ascii=False))
     else:
-        typer.echo("\n".join([*summary.lines(), f"{out}; each change is in {kept}"]))
+        advise("\n".join(summary.lines()))
+        result(out, f"; each change is in {kept}")
 
 
 def _embed(name: str) -> Embed:
-    from rag.encoders import make_encoder
+    from rag.encoders import check_name, make_encoder
 
     if name == "ngram" or name.startswith("hybrid:"):
         raise ShelfmarkError(f"--embed {name}: letters are compared anyway; name a sentence encoder, such as minilm")
+    check_name(name, "--embed")
     encoder = make_encoder(name)
     encoder.fit([])
     return lambda texts: encoder.encode(texts).dense

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from classify.commands.app import app, show
+from classify.commands.app import app
+from classify.console import advise, show
 
 
 @app.command()
@@ -20,6 +21,6 @@ def tuning(
     from classify.tuning_table import tuning_table
 
     if cancel:
-        typer.echo(f"{standing.cancel(out)}: cancelled")
+        advise(f"{standing.cancel(out)}: cancelled")
         return
     show(tuning_table(standing.standing(out)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, first_line
 from catalog.messages import Request
+from classify import console
 from classify.engines.base import Constrain
 from classify.engines.constraints import messages
 
@@ -41,9 +42,9 @@ def draw_seed(seed: int, request: Request) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {request.id}".encode()).digest()[:4], "big") >> 1
 
 
-def hush(terminal: bool, *quieten: Callable[[], Any]) -> None:
+def hush(*quieten: Callable[[], Any]) -> None:
     """Turn progress bars off where nobody watches them: in a log each is a flood of lines."""
-    if not terminal:
+    if not console.is_watched():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         for each in quieten:
             each()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Literal
@@ -102,7 +101,7 @@ class TransformersEngine:
             return
         torch = require("torch", "embed")
         library = require("transformers", "embed")
-        hush(sys.stderr.isatty(), library.utils.logging.disable_progress_bar)
+        hush(library.utils.logging.disable_progress_bar)
         options = self.options
         device = options.device
         if device == "auto":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -14,6 +13,7 @@ from pydantic import Field
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.hub import not_loaded
 from catalog.messages import Completion, Request
+from classify import console
 from classify.engines import adapters
 from classify.engines.base import ModelOptions
 from classify.engines.constraints import answers
@@ -129,10 +129,10 @@ class VllmEngine:
     def _load(self) -> None:
         if self._engine is not None:
             return
-        # Read when vLLM is imported. Errors alone: it tells of each step of its start, over hundreds of lines.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        # Read when vLLM is imported. Errors alone unless more is wanted: its start is hundreds of lines.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO" if console.is_verbose() else "ERROR")
         os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "1")
-        hush(sys.stderr.isatty())
+        hush()
         library = require("vllm", "vllm")
         platform = require("vllm.platforms", "vllm").current_platform
         on_cpu = platform.is_cpu()
@@ -167,7 +167,7 @@ class VllmEngine:
                 max_logprobs=ALTERNATIVES,
                 # Raw: of the tokens that the grammar allows, whatever the temperature.
                 logprobs_mode="raw_logprobs",
-                use_tqdm_on_load=sys.stderr.isatty(),
+                use_tqdm_on_load=console.is_watched(),
                 **more,
             )
         except Exception as error:  # vLLM raises many kinds, its own and those of what it stands on

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from catalog.messages import LabelPath, Request, request_id
 from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
 from catalog.taxonomy import Taxonomy
+from classify import console
 from classify.costs import Budget, Price, load_prices
 from classify.engines.forms import Writing
 from classify.progress import Progress, silent
@@ -244,7 +244,7 @@ def _tune(provider: Provider, record: Record, order: Order, given: str, progress
 
     def tell(line: str) -> None:
         if progress is not silent:
-            print(line, file=sys.stderr, flush=True)
+            console.tell(line)
 
     name = attach(provider, record, given) if given else make_job(provider, record, order)
     tell(f"{name}: a fine-tune of {order.base}; it goes on at the provider, whatever happens here")

@@ -1,10 +1,13 @@
 import errno
 import gzip
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from catalog.errors import ShelfmarkError, nearest, require
+from catalog.extras import install_command
 from catalog.files import atomic_folder, atomic_write, content_hash, read_json, write_json
 
 
@@ -105,5 +108,28 @@ def test_the_nearest_name_is_suggested() -> None:
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
     assert require("json", "any").__name__ == "json"
-    with pytest.raises(ShelfmarkError, match=r"pip install 'shelfmark\[embed\]'"):
+    with pytest.raises(ShelfmarkError, match=re.escape(install_command("embed"))):
         require("no_such_package_here.part", "embed")
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="No space") as full, atomic_write(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(path)
+    path.mkdir()
+    with pytest.raises(OSError, match=r"directory: '[^']*a\.txt'$") as taken, atomic_write(path) as stream:
+        stream.write("new")
+    assert taken.value.filename == str(path)
+    with pytest.raises(OSError, match="other") as foreign, atomic_write(tmp_path / "b.txt"):
+        raise OSError(errno.EACCES, "Permission denied", "other.txt")
+    assert foreign.value.filename == "other.txt"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(PermissionError) as closed, atomic_write(tmp_path / "closed" / "a.txt"):
+        pass
+    assert closed.value.filename == str(tmp_path / "closed" / "a.txt")

@@ -91,6 +91,8 @@ def test_kinds(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a", "a.gz", "a.zip"])
 def test_other_kinds_are_refused(tmp_path: Path, name: str) -> None:
+    assert message(tmp_path / name) == ": no such file"
+    (tmp_path / name).write_text("something")
     assert message(tmp_path / name).startswith(": cannot tell its kind; name it .jsonl, ")
 
 

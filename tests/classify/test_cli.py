@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from catalog.extras import install_command
 from catalog.products import read_products
 from catalog.schema import PRESETS
 from classify import evaluate, fit
@@ -329,9 +330,9 @@ def test_fit_looks_at_its_place_first(refused, shop, tmp_path) -> None:
 def test_a_missing_extra_says_how_to_install_it(refused, shop, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     files = ["--train", shop.train_file, "--test", shop.test_file, "--run", tmp_path / "run"]
-    assert "pip install 'shelfmark[embed]'" in refused(*files, "--encoder", "mpnet")
+    assert install_command("embed") in refused(*files, "--encoder", "mpnet")
     assert not (tmp_path / "run").exists()
-    assert "pip install 'shelfmark[embed]'" in refused(
+    assert install_command("embed") in refused(
         "fit", "--train", shop.train_file, "--out", tmp_path / "m", "--encoder", "hybrid:mpnet"
     )
     assert not (tmp_path / "m").exists()

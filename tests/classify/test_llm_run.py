@@ -9,6 +9,7 @@ import pytest
 
 import classify.asking
 from catalog.errors import ShelfmarkError
+from catalog.extras import install_command
 from catalog.messages import Completion
 from catalog.product_files import write_products
 from catalog.schema import PRESETS
@@ -323,7 +324,7 @@ def test_a_missing_package_is_told_before_the_work(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     files = ["--train", shop.train_file, "--test", shop.known]
-    assert "pip install 'shelfmark[vllm]'" in refused(*files, "--run", tmp_path / "run", "--engine", "vllm")
+    assert install_command("vllm") in refused(*files, "--run", tmp_path / "run", "--engine", "vllm")
     assert not (tmp_path / "run").exists()
 
 

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from catalog.extras import install_command
 from catalog.messages import Completion
 from catalog.schema import SEPARATOR
 from classify.asking import ANSWERS
@@ -179,7 +180,7 @@ def test_estimated_or_counted(command, shop, monkeypatch) -> None:
     train = ("plan", "--strategy", "openai", "--train", shop.train_file)
     out = command(*train).out
     assert "tokens: estimated" in out
-    assert "pip install 'shelfmark[tokens]'" in out
+    assert install_command("tokens") in out
     assert "tiktoken.encoding_for_model('gpt-4o-mini-2024-07-18')" in out
     assert "price of gpt-4o-mini-2024-07-18: published price list, as told by others, 2026-04" in out
     monkeypatch.setattr("classify.token_counts.token_counts", lambda model: WORDS)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from catalog.extras import install_command
 from catalog.products import read_products
 from catalog.schema import PRESETS
 from catalog.taxonomy import Taxonomy
@@ -258,7 +259,7 @@ def test_it_needs_the_extra_for_meanings(refused, shelves, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     files = as_json_lines(tmp_path)
     told = refused("snap", *files, "--taxonomy", shelves, "--out", tmp_path / "o.jsonl", "--embed", "minilm")
-    assert "pip install 'shelfmark[embed]'" in told
+    assert install_command("embed") in told
 
 
 FINE = [answer(1, SAID[1])]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import classify.cli
+from catalog.extras import install_command
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -49,7 +50,7 @@ def test_a_missing_extra(command: Command, told, monkeypatch: pytest.MonkeyPatch
     for arguments in (("profile", told), ("push", told, "--to", "a/b")):
         code, _, err = command(*arguments)
         assert (code, err.count("\n")) == (2, 1)
-        assert "pip install 'shelfmark[lora]'" in err
+        assert install_command("lora") in err
 
 
 @pytest.mark.extras

@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from catalog.errors import ShelfmarkError
+from catalog.extras import install_command
 from rag.encoders import load_encoder, make_encoder, save_encoder
 from rag.index import Index
 from rag.retrieve import shortlist
@@ -108,7 +110,7 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     encoder = make_encoder("mpnet")  # the name alone needs no extra
-    with pytest.raises(ShelfmarkError, match=r"pip install 'shelfmark\[embed\]'"):
+    with pytest.raises(ShelfmarkError, match=re.escape(install_command("embed"))):
         encoder.fit(["milk"])
 
 
