@@ -10,6 +10,7 @@ import typer
 from catalog.errors import ShelfmarkError
 from classify.commands import (  # noqa: F401 -- they register their commands
     batches,
+    contexts,
     fits,
     jobs,
     machines,

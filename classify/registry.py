@@ -26,6 +26,11 @@ ENGINES = {
     "batch": "classify.engines.batch:BatchEngine",
     "transformers": "classify.engines.transformers:TransformersEngine",
 }
+SEARCHES = {
+    "generic": "classify.search.generic:GenericSearch",
+    "openai": "classify.search.openai:OpenaiSearch",
+}
+"""Providers of web searches; ``generic`` is meant where an address or a TOML file is given for the name."""
 DEFAULT_ENGINES = {"rag": "neighbours", "openai": "batch"}
 """Of strategies that ask; another one that brings its own LLM is asked in this process by what is best here."""
 

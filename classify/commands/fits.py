@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +30,8 @@ def fit(
     price_band: o.BandOption = None,
     ignore_price: o.IgnorePriceOption = None,
     clean_text: o.CleanOption = None,
+    context: o.ContextOption = None,
+    context_tokens: o.ContextTokensOption = None,
     candidates_from: o.SourcesOption = None,
     llm_below: o.BelowOption = None,
     recipe: o.RecipeOption = None,
@@ -86,6 +88,7 @@ def fit(
         price_band=price_band,
         ignore_price=ignore_price,
         clean_text=clean_text,
+        context_tokens=context_tokens,
         candidates_from=candidates_from,
         llm_below=llm_below,
         recipe=recipe,
@@ -127,7 +130,8 @@ def fit(
     if name == "openai":
         check_unpaid(out)
     try:
-        model = fit_model(train, strategy=name, schema=schema, seed=seed, progress=bar, work=work, **options)
+        how: dict[str, Any] = {"schema": schema, "seed": seed, "progress": bar, "work": work}
+        model = fit_model(train, strategy=name, context=context, **how, **options)
     except KeyboardInterrupt:
         if work.exists():
             typer.echo(f"classify: stopped; {how_to_go_on(out)}", err=True)

@@ -15,7 +15,7 @@ from classify.commands.app import app, execute
 
 @app.callback(invoke_without_command=True)
 def classify(
-    context: typer.Context,
+    typed: typer.Context,
     strategy: o.StrategyOption = None,
     preset: o.PresetOption = None,
     train: o.TrainOption = None,
@@ -39,6 +39,8 @@ def classify(
     ignore_price: o.IgnorePriceOption = None,
     rerank: o.RerankOption = None,
     clean_text: o.CleanOption = None,
+    context: o.ContextOption = None,
+    context_tokens: o.ContextTokensOption = None,
     candidates_from: o.SourcesOption = None,
     candidates: o.CandidatesOption = None,
     prompt: o.PromptOption = None,
@@ -83,7 +85,7 @@ def classify(
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Classify products: classify --strategy rag --train TRAIN --test TEST."""
-    if context.invoked_subcommand is not None:
+    if typed.invoked_subcommand is not None:
         return
     if version:
         from importlib.metadata import version as installed
@@ -106,6 +108,7 @@ def classify(
     if bool(train) == (model is not None) or test is None:
         raise ShelfmarkError("give --test TEST and one of --train TRAIN and --model MODEL; see classify --help")
     from catalog.schema import Schema, load_schema
+    from classify.contexts import context_options
     from classify.job import Job
     from classify.model import describe
     from classify.presets import load_preset
@@ -126,6 +129,7 @@ def classify(
         ignore_price=ignore_price,
         rerank=rerank,
         clean_text=clean_text,
+        context_tokens=context_tokens,
         candidates_from=candidates_from,
         candidates=candidates,
         prompt=prompt,
@@ -188,6 +192,7 @@ def classify(
         (given if "stop" in chosen.options_class.model_fields else asked)["stop"] = stop
     if base_url is not None and "base_url" in chosen.options_class.model_fields and model is None:
         given["base_url"] = base_url  # a model that is made for this run is made where it answers
+    given = context_options(strategy, given, context, model=model)
     options = check_options(chosen.options_class, strategy, given).model_dump()
     job = Job(
         strategy,
@@ -203,6 +208,7 @@ def classify(
         gpu_price,
         max_cost=max_cost,
         prices=str(prices or ""),
+        context=context,
     )
     folder = run or Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     execute(folder, lambda: Run.start(folder, job, progress=bar), until=until)

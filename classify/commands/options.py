@@ -64,6 +64,11 @@ PromptTokensOption = Annotated[
 TokenizerOption = Annotated[
     str | None, typer.Option(help="The model whose tokenizer counts them; by default an estimate from above.")
 ]
+_WEB = "What the web says of products, a file of classify context (rag, lora, openai)."
+ContextOption = Annotated[Path | None, typer.Option(help=_WEB)]
+ContextTokensOption = Annotated[
+    int | None, typer.Option(min=1, help="Tokens of it that are shown with a product, at most (default 150).")
+]
 AskByOption = Annotated[str | None, typer.Option(help="Ask for the whole path (default), or level by level: level.")]
 BelowOption = Annotated[
     float | None,

@@ -9,7 +9,14 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app, show
-from classify.commands.options import CleanOption, SchemaOption, SeedOption, given
+from classify.commands.options import (
+    CleanOption,
+    ContextOption,
+    ContextTokensOption,
+    SchemaOption,
+    SeedOption,
+    given,
+)
 
 
 @app.command()
@@ -32,6 +39,8 @@ def plan(
     whole_set: Annotated[bool | None, typer.Option("--whole-set", help="Learn from every row (lora).")] = None,
     grouped: Annotated[bool | None, typer.Option("--grouped", help="First leave near-duplicates out (lora).")] = None,
     clean_text: CleanOption = None,
+    context: ContextOption = None,
+    context_tokens: ContextTokensOption = None,
     ignore_price: Annotated[bool | None, typer.Option("--ignore-price", help="Do not show the price.")] = None,
     validation: Annotated[int | None, typer.Option(help="Rows held out (default 500).")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows; whole ones for openai.")] = None,
@@ -74,6 +83,7 @@ def plan(
         whole_set=whole_set,
         grouped=grouped,
         clean_text=clean_text,
+        context_tokens=context_tokens,
         ignore_price=ignore_price,
         validation=validation,
         epochs=epochs,
@@ -91,9 +101,11 @@ def plan(
     if bool(train) == (run is not None):
         raise ShelfmarkError("give one of --train TRAIN and --run RUN; see classify plan --help")
     if run is not None:
-        planned = plan_run(run, {**options, **given(strategy=strategy, test=test, test_rows=test_rows)})
+        planned = plan_run(
+            run, {**options, **given(strategy=strategy, test=test, test_rows=test_rows, context=context)}
+        )
     else:
-        question = Question(train or [], test, test_rows, load_schema(schema), options, seed)
+        question = Question(train or [], test, test_rows, load_schema(schema), options, seed, context)
         planned = make_plan(strategy or "lora", question)
     if json:
         import json as encoder
