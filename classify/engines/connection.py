@@ -113,6 +113,9 @@ class Connection:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
         )
+        # Of itself aiohttp sends a GET once more where a connection breaks: it may be billed twice, and nobody knows.
+        # There is no public way to turn that off.
+        self._session._retry_connection = False
 
     async def close(self) -> None:
         """Close all connections."""

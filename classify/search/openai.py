@@ -17,7 +17,7 @@ from classify.token_counts import token_counts
 
 SYSTEM = (
     "Search the web for a product that a shop's receipt describes in a few words, abbreviated and cut. Say in two "
-    "short sentences what it is: its brand, what kind of product, of what kind of shop's shelf. If nothing fits, say so."
+    "short sentences what it is: its brand, what kind of product, on which shelf. If nothing fits, say so."
 )
 
 

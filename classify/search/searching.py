@@ -57,6 +57,10 @@ class _GivenUpError(Exception):
     """The search is left for another time; nothing is recorded."""
 
 
+class _SpentError(Exception):
+    """The money does not reach for another search."""
+
+
 def _ignore(rows: int) -> None:
     del rows
 
@@ -94,7 +98,7 @@ class Searcher:
     ) -> None:
         self.provider, self.cache, self.books, self.pace, self.advance = provider, cache, books, pace, advance
         self.tally = Tally()
-        self._stop: ShelfmarkError | None = None
+        self._stop: ShelfmarkError | _SpentError | None = None
         self._next = 0.0
 
     def search(self, queries: Iterable[str]) -> Tally:
@@ -111,6 +115,8 @@ class Searcher:
         finally:
             if not self.cache.stat().st_size:
                 self.cache.unlink()
+        if isinstance(self._stop, _SpentError):
+            raise self._spent()
         if self._stop is not None:
             raise self._stop
         return self.tally
@@ -133,7 +139,7 @@ class Searcher:
                         entry, last = task.result()
                     except _GivenUpError:
                         continue
-                    except ShelfmarkError as error:
+                    except (_SpentError, ShelfmarkError) as error:
                         self._stop = self._stop or error
                         continue
                     if not last:
@@ -165,7 +171,7 @@ class Searcher:
             most = self.provider.most(query)
             number = self.books.begin(query, most)
             if number is None:
-                raise self._spent()
+                raise _SpentError
             try:
                 snippets, dollars = await self.provider.search(" ".join(query.split())[:MOST_QUERY])
             except TroubleError as error:
