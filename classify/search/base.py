@@ -62,6 +62,8 @@ class SearchProvider(Protocol):
     name: ClassVar[str]
     label: str
     """Who was asked, as the cache says it; no secret is in it."""
+    key_name: str
+    """The environment variable that holds the key; empty where none is needed."""
     connection: Connection
     """To be opened before the first search, and closed after the last."""
 

@@ -13,7 +13,7 @@ from catalog.errors import ShelfmarkError
 from catalog.schema import load_schema
 from classify.progress import bar
 from classify.registry import SEARCHES, find
-from classify.search.base import SearchOptions, SearchProvider
+from classify.search.base import SearchOptions, SearchProvider, check_key
 from classify.search.books import Books, Spent, books_of
 from classify.search.queries import Described, Query, distinct, of_files, of_model, of_run
 from classify.search.searching import Pace, Searcher, known, mend
@@ -85,13 +85,11 @@ def plan_searches(wanted: Wanted, options: dict[str, Any], cap: float | None) ->
         f"{looked.rows:,} products, {len(looked.all):,} distinct descriptions, {looked.here:,} of them in "
         f"{wanted.cache}; {len(looked.missing):,} searches"
     )
-    fee: float | None = options.get("price_per_1000")
-    if "search" in options:
-        provider = _provider(options)
-        costs = [provider.most(query.text) for query in looked.missing]
-        dollars = None if None in costs else sum(cost or 0.0 for cost in costs)
-    else:
-        dollars = None if fee is None else fee / 1000 * len(looked.missing)
+    provider = _provider(options) if "search" in options else None
+    fee = options.get("price_per_1000")
+    alone = None if fee is None else fee / 1000
+    costs = [alone if provider is None else provider.most(query.text) for query in looked.missing]
+    dollars = None if None in costs else sum(cost or 0.0 for cost in costs)
     if dollars is None:
         text += "; what they cost is not known: say it with --price-per-1000"
     else:
@@ -113,6 +111,8 @@ def search_all(wanted: Wanted, options: dict[str, Any], cap: float | None, pace:
         is kept.
     """
     provider = _provider(options)
+    if provider.key_name:
+        check_key(provider.key_name)
     wanted.cache.parent.mkdir(parents=True, exist_ok=True)
     fee = options.get("price_per_1000")
     with Books(wanted.cache, cap, fee) as books:

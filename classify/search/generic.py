@@ -14,7 +14,7 @@ from catalog.context import MOST_SNIPPETS, Snippet
 from catalog.errors import ShelfmarkError, first_line, nearest
 from classify.engines.chat import problem
 from classify.engines.connection import Connection
-from classify.search.base import LONGEST_ANSWER, RefusedSearchError, SearchOptions, check_key, text_of
+from classify.search.base import LONGEST_ANSWER, RefusedSearchError, SearchOptions, text_of
 
 QUERY, KEY, DESCRIPTION = "{query}", "{key}", "{description}"
 Names = str | list[str]
@@ -105,8 +105,7 @@ class GenericSearch:
 
     def __init__(self, options: SearchOptions) -> None:
         self.options, self.endpoint = options, read_endpoint(options.search)
-        if self.endpoint.key:
-            check_key(self.endpoint.key)
+        self.key_name = self.endpoint.key
         parts = urlsplit(self.endpoint.url)
         host = f"{parts.scheme}://{parts.netloc}"
         self._path = self.endpoint.url[len(host) :]
@@ -114,7 +113,7 @@ class GenericSearch:
         self.connection = Connection(
             host,
             options.timeout,
-            key_name=self.endpoint.key,
+            key_name=self.key_name,
             headers=self.endpoint.headers,
             longest=LONGEST_ANSWER,
             address=f"--search {options.search}",

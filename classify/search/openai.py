@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from catalog.context import Snippet
 from catalog.errors import ShelfmarkError
@@ -12,7 +11,7 @@ from classify.costs import load_prices
 from classify.engines import chat
 from classify.engines.connection import OPENAI_KEY, Connection, TroubleError
 from classify.provider.client import provider_url
-from classify.search.base import LONGEST_ANSWER, RefusedSearchError, SearchOptions, check_key, text_of
+from classify.search.base import LONGEST_ANSWER, RefusedSearchError, SearchOptions, text_of
 from classify.token_counts import token_counts
 
 SYSTEM = (
@@ -32,13 +31,10 @@ class OpenaiSearch:
     def __init__(self, options: SearchOptions) -> None:
         if not options.llm:
             raise ShelfmarkError("--search openai: say with --llm which model searches; gpt-4o-mini, say, does not")
-        check_key(OPENAI_KEY)
-        self.options = options
+        self.options, self.key_name = options, OPENAI_KEY
         self.label = f"{self.name} {options.llm}"
         self._price, self._counts = load_prices(options.prices or None).of(options.llm), token_counts(options.llm)
-        url = provider_url(options.base_url)
-        self.host = urlsplit(url).netloc
-        self.connection = Connection(url, options.timeout, longest=LONGEST_ANSWER)
+        self.connection = Connection(provider_url(options.base_url), options.timeout, longest=LONGEST_ANSWER)
         self._dearest = 0.0
 
     def most(self, query: str) -> float | None:
