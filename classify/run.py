@@ -22,6 +22,7 @@ from catalog.products import Products, join_products, labels_beside, read_produc
 from classify import questions
 from classify.answers import AnswerReader
 from classify.asking import read_answers, tally, unanswered
+from classify.contexts import learns
 from classify.held_out import HELD_OUT
 from classify.job import training_files
 from classify.lines import GrowingLines, count_lines, read_lines
@@ -280,10 +281,10 @@ class Run(RunDirectory):
         for name, file in training_files(places).items():
             self._require_unchanged(name, file)
         train = join_products([read_products(place, self.schema, labels=True) for place in places])
-        if self.context is not None:
+        name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
+        if self.context is not None and learns(name):
             train = join_context(train, self.context)
         check_fit(self, train)
-        name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
         how: dict[str, Any] = {"schema": self.schema, "seed": seed, "progress": self.progress, "work": work_folder(out)}
         money = {key: self.manifest.get(key) for key in ("max_cost", "prices")}
         known = find("strategy", STRATEGIES, name).options_class.model_fields

@@ -53,6 +53,10 @@ class SearchServer:
         self.headers: list[dict[str, str]] = []
         self.billed = self.now = self.most = 0
 
+    def release(self) -> None:
+        """Let go of what hangs; to be called in the server's thread."""
+        self._never.set()
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.json() if request.can_read_body else {}
         chat = request.path.endswith("/chat/completions")
@@ -100,6 +104,7 @@ def searching() -> Iterator[SearchServer]:
     try:
         yield server
     finally:
+        loop.call_soon_threadsafe(server.release)
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)

@@ -113,7 +113,7 @@ class Searcher:
             with GrowingLines(self.cache) as self._lines:
                 asyncio.run(self._search(queries))
         finally:
-            if not self.cache.stat().st_size:
+            if self.cache.exists() and not self.cache.stat().st_size:
                 self.cache.unlink()
         if isinstance(self._stop, _SpentError):
             raise self._spent()

@@ -322,3 +322,20 @@ def test_held_out_rows_of_a_model_are_searched_for(command, model, tmp_path) -> 
     done = command("context", "--model", model, "--calibrate", 25, "--out", tmp_path / "c.jsonl", "--plan")
     assert done.code == 0, done.err
     assert done.out.startswith("25 products, ")
+
+
+def test_those_of_most_products_go_first(command, engine, endpoint, products, tmp_path) -> None:
+    place = products("apple", "bread", "Bread", "cheese", "cheese", "CHEESE")
+    done = command("context", place, "--out", tmp_path / "c.jsonl", "--search", endpoint, "--limit", 2)
+    assert done.code == 0, done.err
+    assert engine.queries == ["CHEESE", "Bread"]
+    assert "something is known of 2 of 3 descriptions" in done.out
+
+
+def test_what_a_person_wrote_into_the_cache_stays(command, engine, endpoint, products, tmp_path) -> None:
+    cache = tmp_path / "c.jsonl"
+    cache.write_text('{"description": "milk", "snippet": "white"}')  # no end of line
+    assert command("context", products("Milk", "bread"), "--out", cache, "--search", endpoint).code == 0
+    assert engine.queries == ["bread"]
+    assert Context.read(cache).of("milk") == ("white",)
+    assert Context.read(cache).of("bread") == ("About bread: bread & more",)
