@@ -143,7 +143,7 @@ class Connection:
                 raise TroubleError("no JSON", f"an answer of {len(content)} bytes") from None
             answer = content.decode(errors="replace")
         code, reason = problem(answer)
-        where = f"{self.url}{path}"
+        where = f"{self.url}{path.partition('?')[0]}"  # what follows may hold anything
         if status in (401, 402, 403) or (status == 429 and code in HOPELESS):
             key = f"the key in {self._key_name}" if self.key else f"{self._key_name or 'the key'}, which is not set"
             raise ShelfmarkError(self.scrub(f"{where}: HTTP {status}; check {key}; the server says: {reason}"))

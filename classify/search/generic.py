@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from catalog.context import MOST_SNIPPETS, Snippet
-from catalog.errors import ShelfmarkError, first_line, nearest
+from catalog.errors import ShelfmarkError, nearest
 from classify.engines.chat import problem
 from classify.engines.connection import Connection
 from classify.search.base import LONGEST_ANSWER, RefusedSearchError, SearchOptions, text_of
@@ -74,27 +74,36 @@ def read_endpoint(search: str) -> Endpoint:
             raise ShelfmarkError(f"--search {search}: cannot be read ({error.strerror or error})") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ShelfmarkError(f"--search {search}: not TOML ({error})") from None
+    shown = search.partition("?")[0]  # a person may have put a key into what follows
     try:
         endpoint = Endpoint(**values)
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        hint = nearest(name, Endpoint.model_fields) if error.errors()[0]["type"] == "extra_forbidden" else ""
-        raise ShelfmarkError(f"--search {search}: {name}: {first_line(error)}{hint}") from None
-    parts = urlsplit(endpoint.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise ShelfmarkError(f"--search {search}: the url is no address like https://host/search?q={QUERY}")
-    if KEY in parts.netloc or QUERY in parts.netloc:
-        raise ShelfmarkError(f"--search {search}: neither {KEY} nor {QUERY} may stand in the name of the host")
-    if QUERY not in endpoint.url + json.dumps(endpoint.body):
-        raise ShelfmarkError(f"--search {search}: neither url nor body says with {QUERY} where the description goes")
-    if DESCRIPTION not in endpoint.query:
-        raise ShelfmarkError(f"--search {search}: query: it lacks {DESCRIPTION}")
-    if endpoint.body and endpoint.method != "POST":
-        raise ShelfmarkError(f'--search {search}: it has a body, so write method = "POST"')
-    if not endpoint.key and KEY in endpoint.url + json.dumps([endpoint.body, endpoint.headers]):
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        hint = nearest(name, Endpoint.model_fields) if first["type"] == "extra_forbidden" else ""
+        raise ShelfmarkError(f"--search {shown}: {name}: {first['msg']}{hint}") from None
+    try:
+        parts, sent = urlsplit(endpoint.url), json.dumps([endpoint.body, endpoint.headers])
+    except (ValueError, TypeError):  # square brackets, or a date of TOML's
         raise ShelfmarkError(
-            f'--search {search}: it uses {KEY}: say with key = "NAME" which environment variable it is'
+            f"--search {shown}: the url is no address, or the body cannot be written as JSON"
+        ) from None
+    if "@" in parts.netloc:
+        raise ShelfmarkError(
+            "--search: the url holds a user or a password; leave them out, and name a key in a TOML file"
         )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ShelfmarkError(f"--search {shown}: the url is no address like https://host/search?q={QUERY}")
+    if KEY in parts.netloc or QUERY in parts.netloc:
+        raise ShelfmarkError(f"--search {shown}: neither {KEY} nor {QUERY} may stand in the name of the host")
+    if QUERY not in endpoint.url + json.dumps(endpoint.body):
+        raise ShelfmarkError(f"--search {shown}: neither url nor body says with {QUERY} where the description goes")
+    if DESCRIPTION not in endpoint.query:
+        raise ShelfmarkError(f"--search {shown}: query: it lacks {DESCRIPTION}")
+    if endpoint.body and endpoint.method != "POST":
+        raise ShelfmarkError(f'--search {shown}: it has a body, so write method = "POST"')
+    if not endpoint.key and KEY in endpoint.url + sent:
+        raise ShelfmarkError(f'--search {shown}: it uses {KEY}: say with key = "NAME" which environment variable it is')
     return endpoint
 
 
@@ -116,7 +125,7 @@ class GenericSearch:
             key_name=self.key_name,
             headers=self.endpoint.headers,
             longest=LONGEST_ANSWER,
-            address=f"--search {options.search}",
+            address="the url of --search",
         )
         self._understood = False
 

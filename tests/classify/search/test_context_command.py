@@ -153,8 +153,12 @@ def test_a_key_in_the_address_is_hidden_too(refused, engine, products, tmp_path,
     file.write_text(f'url = "{engine.url}/search?q={{query}}&api_key={{key}}"\nkey = "SEARCH_KEY"\n')
     engine.script = lambda number, query: Stumble(status=403)
     message = refused("context", products("milk"), "--out", tmp_path / "c.jsonl", "--search", file)
-    assert "api_key=***" in message
+    assert f"{engine.url}/search: HTTP 403; check the key in SEARCH_KEY" in message
     assert "secret" not in message
+    address = f"{engine.url}/search?q={{query}}&api_key=secret"  # where none should be
+    assert "secret" not in refused("context", products("milk"), "--out", tmp_path / "c.jsonl", "--search", address)
+    assert "secret" not in refused("context", products("milk"), "--out", tmp_path / "c.jsonl", "--search",
+                                   address.replace("{query}", ""))  # fmt: skip
 
 
 def test_retry_after_is_waited_for(command, engine, endpoint, products, tmp_path, waits) -> None:
@@ -279,7 +283,9 @@ def test_two_at_once_are_refused(refused, endpoint, products, tmp_path) -> None:
     [
         ("url = 3", "url: "),
         ('url = "ftp://x.test/{query}"', "no address like"),
-        ('url = "https://me:pw@x.test/{query}"', "no address like"),
+        ('url = "https://me:pw@x.test/{query}"', "holds a user or a password"),
+        ('url = "https://[x/{query}"', "no address, or"),
+        ('url = "https://x.test/{query}"\nmethod = "POST"\n[body]\nday = 2026-11-21', "cannot be written as JSON"),
         ('url = "https://{key}.test/{query}"', "in the name of the host"),
         ('url = "https://x.test/"', "where the description goes"),
         ('url = "https://x.test/{query}"\nresult = "x"', "did you mean 'results'?"),
