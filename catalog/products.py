@@ -37,6 +37,8 @@ class Products:
         In the currency of the data; NaN where it is missing or the schema has none.
     labels : list of label paths or None
         One for each row, or None for products without labels.
+    contexts : list of tuple of str, or None
+        What a web search found of each row, a line for each snippet (`catalog.context`); None where nobody searched.
     """
 
     ids: list[RowId]
@@ -44,6 +46,7 @@ class Products:
     retailers: list[str]
     prices: NDArray[np.float64]
     labels: list[LabelPath] | None = None
+    contexts: list[tuple[str, ...]] | None = None
     _texts: list[str] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -79,6 +82,7 @@ class Products:
             retailers=[self.retailers[row] for row in picked],
             prices=self.prices[picked],
             labels=None if self.labels is None else [self.labels[row] for row in picked],
+            contexts=None if self.contexts is None else [self.contexts[row] for row in picked],
         )
 
 

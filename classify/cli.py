@@ -12,6 +12,7 @@ from catalog.errors import ShelfmarkError, first_line
 from classify import console
 from classify.commands import (  # noqa: F401 -- they register their commands
     batches,
+    contexts,
     doctors,
     fits,
     jobs,

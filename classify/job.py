@@ -46,6 +46,8 @@ class Job:
         Dollars that a provider may be paid at most.
     prices : str
         A file of prices in place of those that are known; empty for these alone.
+    context : Path or None
+        A cache of what the web says of products.
     """
 
     strategy: str
@@ -61,6 +63,7 @@ class Job:
     gpu_price: float | None = None
     max_cost: float | None = None
     prices: str = ""
+    context: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two jobs the same: the options, and the content of what is read.
@@ -82,6 +85,8 @@ class Job:
         if self.model is not None:
             describe(self.model)
             inputs["model"] = _hash(self.model / "model.json")
+        if self.context is not None:
+            inputs["context"] = _hash(self.context)
         return {
             "strategy": self.strategy,
             "engine": engine,

@@ -83,8 +83,9 @@ def read_lines(path: Path) -> Iterator[Any]:
     ShelfmarkError
         When the file is missing or a line is damaged.
     """
-    # Answers may have cost money: of their file, only the line goes.
-    advice = "delete the line" if path.name == "completions.jsonl" else "delete the file"
+    # Answers may have cost money: of their file, and of books, only the line goes.
+    costly = path.name == "completions.jsonl" or path.name.endswith(".books.jsonl")
+    advice = "delete the line" if costly else "delete the file"
     try:
         with open(path, encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from catalog.context import join_context
 from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import atomic_folder, content_hash, read_json, write_json
 from catalog.messages import Prediction
 from catalog.products import Products, join_products, products_from_frame, read_products
 from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
+from classify.contexts import check_learns, context_options
 from classify.engines.levels import LevelsEngine
 from classify.names import STRATEGIES
 from classify.progress import Progress, silent
@@ -49,7 +51,13 @@ class Model:
         self.strategy, self.schema, self.seed, self.folder = strategy, schema, seed, folder
 
     def predict(
-        self, products: Table, *, engine: str | None = None, progress: Progress = silent, **options: Any
+        self,
+        products: Table,
+        *,
+        engine: str | None = None,
+        context: str | Path | None = None,
+        progress: Progress = silent,
+        **options: Any,
     ) -> pd.DataFrame:
         """Return the predictions: a frame with the id, the levels, confidence and status, in input order.
 
@@ -59,6 +67,8 @@ class Model:
             What to classify; labels are not needed.
         engine : str, optional
             What answers the requests, for strategies that ask; the strategy's default where it is None.
+        context : str or Path, optional
+            A cache of what the web says of products; for a model that has the option ``context_tokens``.
         progress : Progress
             Opens a progress bar.
         **options
@@ -74,6 +84,9 @@ class Model:
         if hasattr(self.strategy, "requests"):
             answering = self._engine(engine or default_engine(self.strategy.name), options)
         rows = _products(products, self.schema, labels=False)
+        place = None if context is None else Path(context)
+        context_options(self.strategy.name, self.strategy.options.model_dump(), place, model=self.folder or Path("it"))
+        rows = rows if place is None else join_context(rows, place)
         table: list[dict[str, Any]] = []
         with progress("predict", len(rows)) as advance:
             for start in range(0, len(rows), BLOCK_ROWS):
@@ -161,6 +174,7 @@ def fit(
     strategy: str = "rag",
     schema: str | Schema = "indoml",
     seed: int = 0,
+    context: str | Path | None = None,
     progress: Progress = silent,
     work: str | Path | None = None,
     **options: Any,
@@ -177,6 +191,8 @@ def fit(
         A preset's name, a TOML file or a schema.
     seed : int
         The same data, options and seed give the same model.
+    context : str or Path, optional
+        A cache of what the web says of products, for strategies that learn from it (``lora``, ``openai``).
     progress : Progress
         Opens a progress bar.
     work : str or Path, optional
@@ -194,9 +210,14 @@ def fit(
         raise ShelfmarkError(f"--seed {seed}: the seed must be 0 or more")
     schema = load_schema(schema) if isinstance(schema, str) else schema
     chosen = find("strategy", STRATEGIES, strategy)
+    if context is not None:
+        check_learns(strategy)
+        options = context_options(strategy, options, Path(context))
     checked = check_options(chosen.options_class, strategy, options)
     parts: Sequence[Table] = [train] if isinstance(train, pd.DataFrame | Products | str | Path) else train
     products = join_products([_products(part, schema, labels=True) for part in parts])
+    if context is not None:
+        products = join_context(products, context)
     place = None if work is None else Path(work)
     return Model(chosen.fit(products, schema, checked, seed=seed, progress=progress, work=place), schema, seed=seed)
 

@@ -18,6 +18,11 @@ ENGINES = {
     "batch": "classify.engines.batch:BatchEngine",
     "transformers": "classify.engines.transformers:TransformersEngine",
 }
+SEARCHES = {
+    "generic": "classify.search.generic:GenericSearch",
+    "openai": "classify.search.openai:OpenaiSearch",
+}
+"""Providers of web searches; ``generic`` is meant where an address or a TOML file is given for the name."""
 STAGES = ("requests", "completions", "predictions", "report")
 ENCODERS = ("ngram", "mpnet", "minilm", "hybrid:mpnet", "hybrid:minilm")
 """Those with short names; any sentence-transformers name is one, too."""

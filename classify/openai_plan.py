@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from catalog.context import stream_joined
 from catalog.messages import Request, request_id
-from catalog.products import Products, stream_products
+from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
 from classify.costs import Budget, Load, Price, Prices
 from classify.engines.base import ModelOptions
@@ -203,6 +204,7 @@ def plan_products(
     *,
     calibrate: int = 0,
     limit: int | None = None,
+    context: Path | None = None,
     seed: int,
 ) -> Asked:
     """Count what it takes to predict products, asked about as in the fine-tune.
@@ -225,6 +227,8 @@ def plan_products(
         So many of the held-out rows are asked about, too.
     limit : int or None
         So many products of a file are asked about, at most.
+    context : Path or None
+        A cache of what the web says of the products of a file.
     seed : int
         Decides which rows of `train` are held out, and which stand for others.
 
@@ -243,7 +247,8 @@ def plan_products(
     _, held = hold_out(len(train), figures.validation, seed=seed)
     extra = load([train.take(held[:calibrate])])
     if isinstance(test, Path):
-        return asked(model, load(stream_products(test, schema, limit=limit)) + extra, files.count, prices)
+        blocks = stream_joined(test, schema, context, limit=limit)
+        return asked(model, load(blocks) + extra, files.count, prices)
     some = np.random.default_rng(seed).permutation(len(train))[: min(test, MEASURED)]
     few = load([train.take(np.sort(some))])
     times = test / few.rows

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from catalog.context import join_context
 from catalog.errors import ShelfmarkError, nearest
 from catalog.products import Products, join_products, read_products
 from catalog.schema import Schema
+from classify.contexts import context_options
 from classify.strategies.base import check_known, check_options
 
 
@@ -33,6 +35,8 @@ class Question:
         The options that were given and are the strategy's.
     seed : int
         Chooses the rows, as it does in the fit.
+    context : Path or None
+        A cache of what the web says of both.
     """
 
     train: Sequence[Path]
@@ -41,6 +45,7 @@ class Question:
     schema: Schema
     options: dict[str, Any]
     seed: int = 0
+    context: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def plan(strategy: str, question: Question) -> Planned:
             f"what can be planned: {', '.join(PLANNERS)}"
         )
     planner = PLANNERS[strategy]
+    question = replace(question, options=context_options(strategy, question.options, question.context))
     check_known(f"plan --strategy {strategy}", question.options, planner.options)
     return planner.plan(question)
 
@@ -110,6 +116,8 @@ def _plan_lora(question: Question) -> Planned:
     shape, counted = load_architecture(recipe.base), counter(recipe.base)
     test = _test(question)
     products = read_products(test, question.schema) if isinstance(test, Path) else test
+    if isinstance(products, Products) and question.context is not None:
+        products = join_context(products, question.context)
     workload = measure(_train(question), products, question.schema, recipe, counted, seed=question.seed)
     made = make_plan(recipe, workload, shape, cards)
     return Planned(lora_value(made), lora_tables(made), _problem(workload.check))
@@ -140,7 +148,16 @@ def _plan_openai(question: Question) -> Planned:
         None
         if test is None
         else plan_products(
-            train, test, *how, model, asking["max_tokens"], prices, counts, calibrate=calibrate, seed=seed
+            train,
+            test,
+            *how,
+            model,
+            asking["max_tokens"],
+            prices,
+            counts,
+            calibrate=calibrate,
+            context=question.context,
+            seed=seed,
         )
     )
     made = ProviderPlan(counts, base, training, asked)
@@ -201,7 +218,8 @@ def _problem(check: Callable[[], None]) -> ShelfmarkError | None:
 
 
 def _train(question: Question) -> Products:
-    return join_products([read_products(path, question.schema, labels=True) for path in question.train])
+    train = join_products([read_products(path, question.schema, labels=True) for path in question.train])
+    return train if question.context is None else join_context(train, question.context)
 
 
 def _test(question: Question) -> Path | int | None:
@@ -218,7 +236,7 @@ ASKING = ("llm", "max_tokens", "prices", "max_cost")
 TUNING = ("base", "sample", "epochs", "validation", "calibrate", "max_training_tokens")
 """Options that only a fine-tune has."""
 
-LEARNING = ("base", "sample", "epochs", "validation", "clean_text", "ignore_price")
+LEARNING = ("base", "sample", "epochs", "validation", "clean_text", "ignore_price", "context_tokens")
 """Options of any fine-tune."""
 
 PLANNERS: dict[str, Planner] = {

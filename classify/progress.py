@@ -24,8 +24,8 @@ def silent(what: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[Advance]:
-    """Show a bar called `what` over `total` rows on standard error, where that is a terminal."""
+def bar(what: str, total: int, tell: Callable[[], str] | None = None) -> Iterator[Advance]:
+    """Show a bar called `what` over `total` rows on standard error, where that is a terminal, and what `tell` says."""
     if not sys.stderr.isatty():
         yield _ignore
         return
@@ -40,8 +40,13 @@ def bar(what: str, total: int) -> Iterator[Advance]:
             speed = task.finished_speed or task.speed
             return Text(f"{speed:,.0f} rows/s" if speed else "")
 
+    class Told(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            del task
+            return Text(tell() if tell is not None else "")
+
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+    with Bars(*columns, Told(), console=Console(stderr=True), refresh_per_second=4) as bars:
         task = bars.add_task(what, total=total)
         yield lambda rows: bars.advance(task, rows)
 

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from catalog.context import join_context, stream_joined
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import read_json, write_json
 from catalog.messages import Prediction, Request
@@ -21,6 +22,7 @@ from catalog.products import Products, join_products, labels_beside, read_produc
 from classify import questions
 from classify.answers import AnswerReader
 from classify.asking import read_answers, tally, unanswered
+from classify.contexts import learns
 from classify.held_out import HELD_OUT
 from classify.job import training_files
 from classify.lines import GrowingLines, count_lines, read_lines
@@ -133,6 +135,11 @@ class Run(RunDirectory):
     def _check_votes(self) -> None:
         """Refuse a job without an LLM where nothing else can answer."""
         name, options = self.manifest["strategy"], self.manifest["options"]
+        if self.context is not None:
+            raise ShelfmarkError(
+                f"--context: the engine {NO_LLM} reads no prompt; take one that is a language model "
+                "(vllm, server, batch, transformers)"
+            )
         if self.answers_freely:
             raise ShelfmarkError(
                 f"--engine {NO_LLM}: the strategy {name} has no neighbours to vote; use vllm, transformers or server"
@@ -256,20 +263,28 @@ class Run(RunDirectory):
         name, options = self.manifest["strategy"], self.manifest["options"]
         if self.manifest["model"] is not None:
             self._require_unchanged("model", Path(self.manifest["model"]) / "model.json")
-            return load(self.manifest["model"], strategy=name, **options)
+            return self._told(load(self.manifest["model"], strategy=name, **options))
         own = self.folder / "model"
         if not (own / "model.json").is_file():
             self._timed("fit", lambda: self._fit(own))
         # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
-        return load(own, **options)
+        return self._told(load(own, **options))
+
+    def _told(self, model: Model) -> Model:
+        """Tell a strategy that asks about held-out rows as they are in the index what the web says of them."""
+        if self.context is not None and hasattr(model.strategy, "context"):
+            model.strategy.context = self.context
+        return model
 
     def _fit(self, out: Path) -> int:
         places = [Path(place) for place in self.manifest["train"]]
         for name, file in training_files(places).items():
             self._require_unchanged(name, file)
         train = join_products([read_products(place, self.schema, labels=True) for place in places])
-        check_fit(self, train)
         name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
+        if self.context is not None and learns(name):
+            train = join_context(train, self.context)
+        check_fit(self, train)
         how: dict[str, Any] = {"schema": self.schema, "seed": seed, "progress": self.progress, "work": work_folder(out)}
         money = {key: self.manifest.get(key) for key in ("max_cost", "prices")}
         known = find("strategy", STRATEGIES, name).options_class.model_fields
@@ -296,7 +311,10 @@ class Run(RunDirectory):
         done = count_lines(partial) // BLOCK_ROWS * BLOCK_ROWS
         with GrowingLines(partial, keep=done) as out, self._bar(name.partition(".")[0]) as advance:
             advance(done)
-            for number, block in enumerate(self._blocks()):
+            told = stream_joined(
+                self.test, self.schema, self.context, chunk_rows=BLOCK_ROWS, limit=self.manifest["limit"]
+            )
+            for number, block in enumerate(told):
                 if number * BLOCK_ROWS >= done:
                     out.append(work(block))
                     advance(len(block))

@@ -17,6 +17,7 @@ from catalog.products import features_file, labels_beside, read_products, stream
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED, LOST
+from classify.contexts import count_known
 from classify.engines.base import EngineOptions
 from classify.engines.forms import AnswerForm
 from classify.engines.ledger import read_ledger
@@ -86,6 +87,7 @@ class RunDirectory:
         labels = labels_beside(test)
         if labels is not None and job.limit is None:
             read_products(test, job.schema, labels=True)  # wrong labels would fail the last stage
+        known = None if job.context is None else count_known(job.context, test, job.schema, job.limit)
         (folder / "inputs").mkdir(parents=True, exist_ok=True)
         copied = _copy(test, folder / "inputs")
         if labels is not None:
@@ -95,6 +97,7 @@ class RunDirectory:
             **wanted,
             "rows": rows,
             "test": f"inputs/{copied.name}",
+            **_copied_context(job.context, folder, known),
             "started": now(),
             **provenance(),
             "stages": {},
@@ -129,6 +132,11 @@ class RunDirectory:
     def test(self) -> Path:
         """The run's own copy of the products."""
         return self.folder / str(self.manifest["test"])
+
+    @property
+    def context(self) -> Path | None:
+        """The run's own copy of what the web says of products; None where it was given none."""
+        return self.folder / str(self.manifest["context"]["file"]) if "context" in self.manifest else None
 
     @property
     def predictions(self) -> Path:
@@ -298,6 +306,15 @@ class RunDirectory:
 def _left_by_start(path: Path) -> bool:
     """Tell whether a path is one that `Run.start` makes before the manifest: it may have been killed there."""
     return path.name in (".lock", "inputs") or (path.name.startswith(".") and path.name.endswith(".tmp"))
+
+
+def _copied_context(cache: Path | None, folder: Path, known: int | None) -> dict[str, Any]:
+    """Copy a cache of what the web says; return what the manifest says of it."""
+    if cache is None:
+        return {}
+    place = folder / "inputs" / "context"
+    place.mkdir(exist_ok=True)
+    return {"context": {"file": f"inputs/context/{_copy(cache, place).name}", "products": known}}
 
 
 def _copy(source: Path, folder: Path) -> Path:

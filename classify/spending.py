@@ -185,6 +185,7 @@ def check_fit(run: RunDirectory, train: Products) -> None:
         counts,
         calibrate=figures.calibrate,
         limit=run.manifest["limit"],
+        context=run.context,
         seed=seed,
     )
     ProviderPlan(counts, figures.base, training, asked, batches=run.manifest["engine"] == "batch").check(cap)

@@ -29,6 +29,8 @@ def run_table(run: Run) -> Table:
     engine = f", {manifest['engine']}" if manifest["engine"] else ""
     table.add_row("strategy", f"{manifest['strategy']}{engine}")
     table.add_row("rows", f"{manifest['rows']:,}")
+    if "context" in manifest:
+        table.add_row("  known from the web", f"{manifest['context']['products']:,}")
     for stage, done in manifest["stages"].items():
         speed = f", {done['rows'] / done['seconds']:,.0f} rows/s" if done["seconds"] >= 0.1 else ""
         table.add_row(stage, f"{done['seconds']:,.1f} s{speed}")

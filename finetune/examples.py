@@ -17,7 +17,10 @@ from catalog.messages import LabelPath
 from catalog.products import Products
 from catalog.sampling import reduce_by_retailer, stratified_sample
 from catalog.schema import Schema
+from rag.quoting import quoted_of
 
+QUOTED = "quoted_from_the_web"
+"""The key of what a web search found."""
 Turn = dict[str, str]
 Rows = NDArray[np.intp]
 
@@ -36,12 +39,15 @@ class Selection:
         Leave numbers and words of one letter out of the texts.
     ignore_price : bool
         Do not show the price.
+    context_tokens : int
+        Show so many tokens at most of what a web search found (`rag.quoting`); 0 shows nothing of it.
     """
 
     sample: int | None = None
     grouped: bool = False
     clean_text: bool = False
     ignore_price: bool = False
+    context_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ def choose_rows(products: Products, selection: Selection, *, seed: int) -> Rows:
 def prompts(products: Products, schema: Schema, selection: Selection) -> list[list[Turn]]:
     """Return the user's turn for each product: its text columns, retailer and price as one JSON object.
 
-    What the schema does not have is no key; a missing retailer or price is null.
+    What the schema does not have is no key; a missing retailer or price is null. With `context_tokens` the last key is
+    `QUOTED`, with a list of what was found on the web, which may be empty.
     """
     shown = without_numbers(products) if selection.clean_text else products
     turns = []
@@ -97,6 +104,8 @@ def prompts(products: Products, schema: Schema, selection: Selection) -> list[li
         if schema.price is not None and not selection.ignore_price:
             price = float(shown.prices[row])
             value[schema.price] = None if math.isnan(price) else price
+        if selection.context_tokens:
+            value[QUOTED] = quoted_of(shown, row, selection.context_tokens)
         turns.append([{"role": "user", "content": json.dumps(value, ensure_ascii=False)}])
     return turns
 

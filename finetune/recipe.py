@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from catalog.errors import ShelfmarkError, nearest
 from finetune.examples import Selection
+from rag.quoting import MOST_TOKENS
 
 RECIPES = Path(__file__).with_name("recipes.toml")
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -32,6 +33,8 @@ class Recipe(BaseModel):
         Leave numbers and words of one letter out of the texts.
     ignore_price : bool
         Do not show the price.
+    context_tokens : int
+        Tokens, at most, of what a web search found of a product; 0 for a model that is shown nothing of it.
     validation : int
         Rows held out at random, on which item accuracy is measured while training; a tenth of all rows at most.
     evaluate_every : int
@@ -82,6 +85,7 @@ class Recipe(BaseModel):
     grouped: bool = False
     clean_text: bool = False
     ignore_price: bool = False
+    context_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
     validation: int = Field(default=500, ge=0)
     evaluate_every: int = Field(default=200, ge=1)
     patience: int = Field(default=0, ge=0)
@@ -107,7 +111,8 @@ class Recipe(BaseModel):
     @property
     def selection(self) -> Selection:
         """Which rows are learned from, and what of them is shown."""
-        return Selection(None if self.whole_set else self.sample, self.grouped, self.clean_text, self.ignore_price)
+        rows = None if self.whole_set else self.sample
+        return Selection(rows, self.grouped, self.clean_text, self.ignore_price, self.context_tokens)
 
     def steps(self, rows: int) -> int:
         """Return how many steps so many rows take: an epoch's last batch may be smaller."""

@@ -77,15 +77,21 @@ class Prompt:
         Whether the levels are asked for one by one: then the user's turn lists no candidates and asks nothing yet.
     zero_shot : bool
         Whether no labels are shown at all.
+    quotes : bool
+        Whether products come with what was found of them on the web.
 
     Raises
     ------
     ShelfmarkError
-        When `source` is not a Jinja template or lacks a block.
+        When `source` is not a Jinja template, lacks a block, or does not show what was found.
     """
 
-    def __init__(self, schema: Schema, source: str = "", *, by_level: bool = False, zero_shot: bool = False) -> None:
-        self.schema, self.by_level, self.zero_shot = schema, by_level, zero_shot
+    def __init__(
+        self, schema: Schema, source: str = "", *, by_level: bool = False, zero_shot: bool = False, quotes: bool = False
+    ) -> None:
+        self.schema, self.by_level, self.zero_shot, self.quotes = schema, by_level, zero_shot, quotes
+        if quotes and source and "product.context" not in source:
+            raise ShelfmarkError(f"--prompt: the template does not show product.context; see {DEFAULT_TEMPLATE}")
         default = DEFAULT_TEMPLATE.read_text(encoding="utf-8")
         self._template = _compile(source or default, "the prompt template")
         self._level = self._template if "level" in self._template.blocks else _compile(default, DEFAULT_TEMPLATE.name)
@@ -98,7 +104,7 @@ class Prompt:
         Parameters
         ----------
         product : dict
-            ``text``, ``retailer`` and ``price`` (None where it is missing).
+            ``text``, ``retailer``, ``price`` (None where it is missing); there may be ``context``, lines from the web.
         neighbours : sequence of dict
             The same keys and ``label`` (joined) and ``found``, nearest first.
         candidates : sequence of str
@@ -123,8 +129,8 @@ class Prompt:
     ) -> Question:
         """Return the chat turns for one product, of `limit` tokens at most.
 
-        The least similar neighbours go first; then, should it come to that, the least probable candidates (the best
-        stays), then the end of the product's text.
+        The least similar neighbours go first; then, should it come to that, the last lines from the web, then the least
+        probable candidates (the best stays), then the end of the product's text.
 
         Raises
         ------
@@ -132,16 +138,20 @@ class Prompt:
             When even a product without text does not fit.
         """
 
-        def made(near: int, listed: int, text: str) -> Question | None:
-            turns = self.messages({**product, "text": text}, neighbours[:near], candidates[:listed])
+        quoted = list(product.get("context", ()))
+
+        def made(near: int, listed: int, text: str, lines: int = 0) -> Question | None:
+            shown = {**product, "text": text, "context": quoted[:lines]}
+            turns = self.messages(shown, neighbours[:near], candidates[:listed])
             return Question(turns, near, listed) if count(turns) <= limit else None
 
         text = str(product["text"])
-        whole = made(len(neighbours), len(candidates), text)
+        whole = made(len(neighbours), len(candidates), text, len(quoted))
         if whole is not None:
             return whole
         least = min(1, len(candidates))
-        found = _most(len(neighbours), lambda near: made(near, len(candidates), text))
+        found = _most(len(neighbours), lambda near: made(near, len(candidates), text, len(quoted)))
+        found = found or _most(len(quoted), lambda lines: made(0, len(candidates), text, lines))
         found = found or _most(len(candidates), lambda listed: made(0, max(listed, least), text))
         found = found or _most(len(text), lambda letters: made(0, least, text[:letters]))
         if found is None:
@@ -150,7 +160,13 @@ class Prompt:
 
     def _render(self, template: jinja2.Template, block: str, values: dict[str, Any]) -> str:
         context = template.new_context(
-            {**values, "schema": self.schema, "by_level": self.by_level, "zero_shot": self.zero_shot}
+            {
+                **values,
+                "schema": self.schema,
+                "by_level": self.by_level,
+                "zero_shot": self.zero_shot,
+                "quotes": self.quotes,
+            }
         )
         try:
             return "".join(template.blocks[block](context)).strip()

@@ -25,6 +25,7 @@ def fit(
     strategy: o.StrategyOption = None,
     preset: o.PresetOption = None,
     seed: o.SeedOption = 0,
+    context: o.ContextOption = None,
     stop: o.StopOption = None,
     base_url: o.UrlOption = None,
     max_cost: o.CostOption = None,
@@ -55,7 +56,8 @@ def fit(
     if name == "openai":
         check_unpaid(out)
     try:
-        model = fit_model(train, strategy=name, schema=schema, seed=seed, progress=progress(), work=work, **options)
+        how: dict[str, Any] = {"schema": schema, "seed": seed, "progress": progress(), "work": work}
+        model = fit_model(train, strategy=name, context=context, **how, **options)
     except KeyboardInterrupt:
         if work.exists():
             typer.echo(f"classify: stopped; {how_to_go_on(out)}", err=True)

@@ -36,6 +36,7 @@ def classify(
     strategy: o.StrategyOption = None,
     preset: o.PresetOption = None,
     seed: o.SeedOption = 0,
+    context: o.ContextOption = None,
     engine: o.EngineOption = None,
     llm: o.LlmOption = None,
     base_url: o.UrlOption = None,
@@ -72,6 +73,7 @@ def classify(
     if bool(train) == (model is not None) or test is None:
         raise ShelfmarkError("give --test TEST and one of --train TRAIN and --model MODEL; see classify --help")
     from catalog.schema import Schema, load_schema
+    from classify.contexts import context_options
     from classify.job import Job
     from classify.model import describe
     from classify.names import ENGINES, STRATEGIES
@@ -105,6 +107,7 @@ def classify(
         (given if "stop" in chosen.options_class.model_fields else asked)["stop"] = stop
     if base_url is not None and "base_url" in chosen.options_class.model_fields and model is None:
         given["base_url"] = base_url  # a model that is made for this run is made where it answers
+    given = context_options(strategy, given, context, model=model)
     options = check_options(chosen.options_class, strategy, given).model_dump()
     job = Job(
         strategy,
@@ -120,6 +123,7 @@ def classify(
         gpu_price,
         max_cost=max_cost,
         prices=str(prices or ""),
+        context=context,
     )
     folder = run or Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     execute(folder, lambda: Run.start(folder, job, progress=progress()), until=until)

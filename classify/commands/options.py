@@ -58,6 +58,12 @@ UntilOption = Annotated[
 ValidOption = Annotated[
     str, typer.Option(help="What is valid: path or brand-free.", autocompletion=completing(POLICIES))
 ]
+ContextOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="What the web says of products, a file of classify context (rag, lora, openai).", rich_help_panel=HOW
+    ),
+]
 EngineOption = Annotated[
     str | None,
     typer.Option(
@@ -119,6 +125,7 @@ COMMON = group(
     ),
     ignore_price=Option(bool, "Neither prefer like prices nor show any.", flags=("--ignore-price",)),
     clean_text=Option(bool, "Leave numbers and one-letter words out of descriptions.", flags=("--clean-text",)),
+    context_tokens=Option(int, "Tokens of --context that are shown with a product, at most (default 150)."),
 )
 """What every strategy knows, or most do."""
 RAG = group(

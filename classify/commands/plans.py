@@ -16,7 +16,7 @@ from classify.console import show
 
 @app.command()
 @takes(
-    options=some(o.COMMON, "clean_text", "ignore_price")
+    options=some(o.COMMON, "clean_text", "ignore_price", "context_tokens")
     | some(o.LORA, "recipe", "base", "sample", "epochs")
     | some(o.TRAINING, "whole_set", "grouped", "validation", "batch_size", "gradient_accumulation", "max_seq_length")
     | o.OPENAI
@@ -41,6 +41,7 @@ def plan(
             autocompletion=completing(("lora", "openai")),
         ),
     ] = None,
+    context: o.ContextOption = None,
     seed: o.SeedOption = 0,
     calibrate: Annotated[
         int | None,
@@ -81,9 +82,11 @@ def plan(
     if bool(train) == (run is not None):
         raise ShelfmarkError("give one of --train TRAIN and --run RUN; see classify plan --help")
     if run is not None:
-        planned = plan_run(run, {**options, **o.given(strategy=strategy, test=test, test_rows=test_rows)})
+        planned = plan_run(
+            run, {**options, **o.given(strategy=strategy, test=test, test_rows=test_rows, context=context)}
+        )
     else:
-        question = Question(train or [], test, test_rows, load_schema(schema), options, seed)
+        question = Question(train or [], test, test_rows, load_schema(schema), options, seed, context)
         planned = make_plan(strategy or "lora", question)
     if json:
         import json as encoder

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from catalog.errors import ShelfmarkError
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 KEPT_SECONDS = 4.0  # vLLM closes an idle connection after five: one that is about to be closed is not used again
+OPENAI_KEY = "OPENAI_API_KEY"
+BEARER: Mapping[str, str] = MappingProxyType({"Authorization": "Bearer {key}"})
 LONGEST_REASON = 300  # characters of what a server says of an error
 NO_CONNECTION = "no connection"
+TOO_LONG = "too long"
 UNPAID = (NO_CONNECTION, "HTTP 429")  # kinds of trouble in which nothing was done; after others an answer may be billed
 
 HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")  # HTTP 429, "later", though later is no better
@@ -58,16 +63,36 @@ class Connection:
         Where the server is, up to ``/v1``.
     timeout : float
         Seconds that one request may take.
+    key_name : str
+        The environment variable that holds the key; empty where none is needed.
+    headers : mapping of str to str
+        By name, sent where there is a key or the value needs none; ``{key}`` stands for it.
+    longest : int or None
+        Bytes of an answer at most: a longer one is trouble (`TOO_LONG`), and not read to its end. None for no bound.
+    address : str
+        What the user has said the address with, for messages.
 
     Attributes
     ----------
     answered : bool
         Whether anything ever came from there.
+    key : str
+        The key; empty where there is none.
     """
 
-    def __init__(self, base_url: str, timeout: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        timeout: float,
+        *,
+        key_name: str = OPENAI_KEY,
+        headers: Mapping[str, str] = BEARER,
+        longest: int | None = None,
+        address: str = "--base-url",
+    ) -> None:
         self.url, self.timeout, self.answered = base_url.rstrip("/"), timeout, False
-        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
+        self.key = os.environ.get(key_name, "").strip() if key_name else ""
+        self._key_name, self._headers, self._longest, self._address = key_name, headers, longest, address
         parts = urlsplit(self.url)
         self._proxy = _proxy(parts.scheme, parts.hostname or "")
         self._session: aiohttp.ClientSession
@@ -79,14 +104,18 @@ class Connection:
 
         self._turn = asyncio.Lock()
         headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        for name, value in self._headers.items():
+            if self.key or "{key}" not in value:
+                headers[name] = value.replace("{key}", self.key)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
             timeout=aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
         )
+        # Of itself aiohttp sends a GET once more where a connection breaks: it may be billed twice, and nobody knows.
+        # There is no public way to turn that off.
+        self._session._retry_connection = False
 
     async def close(self) -> None:
         """Close all connections."""
@@ -109,17 +138,18 @@ class Connection:
             await asyncio.sleep(0)
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             if status == 200:
                 raise TroubleError("no JSON", f"an answer of {len(content)} bytes") from None
             answer = content.decode(errors="replace")
         code, reason = problem(answer)
-        where = f"{self.url}{path}"
+        where = f"{self.url}{path.partition('?')[0]}"  # what follows may hold anything
         if status in (401, 402, 403) or (status == 429 and code in HOPELESS):
-            key = "the key in OPENAI_API_KEY" if self._key else "OPENAI_API_KEY, which is not set"
+            key = f"the key in {self._key_name}" if self.key else f"{self._key_name or 'the key'}, which is not set"
             raise ShelfmarkError(self.scrub(f"{where}: HTTP {status}; check {key}; the server says: {reason}"))
         if status in (405, 501) or 300 <= status < 400:
-            raise ShelfmarkError(f"{where}: HTTP {status}, so this API is not there; check --base-url")
+            fault = f"HTTP {status}, so this API is not there; check {self._address}"
+            raise ShelfmarkError(self.scrub(f"{where}: {fault}"))
         if retry.again(status):
             raise TroubleError(f"HTTP {status}", self.scrub(reason), retry.retry_after(retry_after))
         return status, answer
@@ -134,10 +164,14 @@ class Connection:
 
     def scrub(self, text: str) -> str:
         """Return the text on one line, without the key, and not too long."""
-        if self._key:
-            text = text.replace(self._key, "***")
-        text = " ".join(text.split())
+        text = " ".join(self.hide(text).split())
         return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+    def hide(self, text: str) -> str:
+        """Return the text without the key, as it is or as it stands in an address."""
+        for form in {self.key, quote(self.key), quote(self.key, safe=""), quote_plus(self.key)} if self.key else ():
+            text = text.replace(form, "***")
+        return text
 
     async def _exchange(self, method: str, path: str, value: Any) -> tuple[int, str | None, bytes]:
         """Return the status, ``Retry-After`` and the body as it came."""
@@ -149,7 +183,15 @@ class Connection:
                 method, self.url + path, data=data, proxy=self._proxy, allow_redirects=False
             ) as response:
                 self.answered = True
-                return response.status, response.headers.get("Retry-After"), await response.read()
+                asked = response.headers.get("Retry-After")
+                if self._longest is None:
+                    return response.status, asked, await response.read()
+                content = bytearray()
+                async for part in response.content.iter_any():
+                    content += part
+                    if len(content) > self._longest:
+                        raise TroubleError(TOO_LONG, f"an answer of more than {self._longest:,} bytes")
+                return response.status, asked, bytes(content)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise TroubleError(NO_CONNECTION, self.scrub(str(error))) from None
         except TimeoutError:

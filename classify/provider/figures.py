@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from finetune.examples import Selection
+from rag.quoting import MOST_TOKENS
 
 
 class TuningFigures(BaseModel):
@@ -26,6 +27,8 @@ class TuningFigures(BaseModel):
         Do not show the price.
     clean_text : bool
         Leave numbers and words of one letter out of the texts.
+    context_tokens : int
+        Tokens, at most, of what a web search found of a product; 0 for a model that is shown nothing of it.
     stop : str
         What answers end with, and are cut at; empty for nothing.
     learning_rate_multiplier : float or None
@@ -45,6 +48,7 @@ class TuningFigures(BaseModel):
     validation: int = Field(default=500, ge=0)
     ignore_price: bool = False
     clean_text: bool = False
+    context_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
     stop: str = Field(default="", max_length=4)
     learning_rate_multiplier: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     batch_size: int | None = Field(default=None, ge=1)
@@ -53,4 +57,5 @@ class TuningFigures(BaseModel):
     @property
     def selection(self) -> Selection:
         """Which rows are learned from, and what of them is shown."""
-        return Selection(self.sample, clean_text=self.clean_text, ignore_price=self.ignore_price)
+        shown = {"clean_text": self.clean_text, "ignore_price": self.ignore_price}
+        return Selection(self.sample, **shown, context_tokens=self.context_tokens)

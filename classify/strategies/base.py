@@ -167,8 +167,10 @@ def check_fitted(options: BaseModel, fitted: dict[str, Any], free: Container[str
         When another one is wanted otherwise.
     """
     for name, value in options.model_dump().items():
-        if name not in free and fitted[name] != value:
-            raise ShelfmarkError(f"{_flag(name)} {value}: this model was fitted with {fitted[name]}; fit another one")
+        # What an older version did not know of stands as it is by default.
+        before = fitted.get(name, type(options).model_fields[name].default)
+        if name not in free and before != value:
+            raise ShelfmarkError(f"{_flag(name)} {value}: this model was fitted with {before}; fit another one")
 
 
 def _flag(name: str) -> str:

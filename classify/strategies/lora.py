@@ -84,6 +84,7 @@ class LoraStrategy:
     name = "lora"
     options_class = LoraOptions
     answers_as: ClassVar[Writing] = "json"
+    learns_context: ClassVar[bool] = True
     llm_engines: ClassVar[tuple[str, ...]] = ("vllm", "transformers")
 
     def __init__(

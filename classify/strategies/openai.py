@@ -90,6 +90,7 @@ class OpenaiStrategy:
     name = "openai"
     options_class = OpenaiOptions
     answers_as: ClassVar[Writing] = "joined"
+    learns_context: ClassVar[bool] = True
     llm_engines: ClassVar[tuple[str, ...]] = ("server", "batch")
 
     def __init__(

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from catalog.cleaning import without_numbers
+from catalog.cleaning import cleaned_text, without_numbers
+from catalog.context import Context, description_key
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json, write_json
 from catalog.messages import LabelPath, Request, request_id
@@ -23,6 +24,7 @@ from rag.crossencoder import Reranker
 from rag.encoders import make_encoder
 from rag.index import Index
 from rag.prompts import Prompt
+from rag.quoting import quoted_of
 from rag.retrieve import FOUND
 from rag.tokens import token_counter
 from rag.vote import Vote, held_out_rows
@@ -32,7 +34,13 @@ ANSWER_TOKENS = 128
 
 
 class RagStrategy:
-    """Retrieval-augmented classification."""
+    """Retrieval-augmented classification.
+
+    Attributes
+    ----------
+    context : Path or None
+        The cache of what the web says of held-out rows; set by the run, which has its own copy.
+    """
 
     name = "rag"
     options_class = RagOptions
@@ -43,8 +51,13 @@ class RagStrategy:
         self.options, self.schema, self.seed = options, index.schema, seed
         self.taxonomy = index.taxonomy
         self.prompt = Prompt(
-            index.schema, options.prompt, by_level=options.ask_by == "level", zero_shot=not options.sources
+            index.schema,
+            options.prompt,
+            by_level=options.ask_by == "level",
+            zero_shot=not options.sources,
+            quotes=options.context_tokens > 0,
         )
+        self.context: Path | None = None
         self._count = token_counter(options.tokenizer)
 
     @classmethod
@@ -106,9 +119,11 @@ class RagStrategy:
         options = self.options.model_copy(update={"top_k": top_k})
         mine = self.sources
         vote = Vote.fit(self.index, options.retrieval(len(self.index)), seed=self.seed)
-        return type(self)(
+        other = type(self)(
             _sources(self.index, vote, options, mine.tree, mine.held_out, self.seed), options, seed=self.seed
         )
+        other.context = self.context
+        return other
 
     def requests(self, products: Products) -> list[Request]:
         """Retrieve neighbours and write one request for each product, in order.
@@ -124,17 +139,31 @@ class RagStrategy:
 
         Rows that would not be asked about, because `tree` is sure of them, are not among them.
         """
+        rows = self._held_out(count)
+        if not len(rows):
+            return []
+        products, found = self._with_context(self.index.products.take(rows)), self.sources.as_if_new(rows)
+        requests = [self._request(products, at, found, f"held-{row}") for at, row in enumerate(rows.tolist())]
+        return list(zip(requests, products.require_labels(), strict=True))
+
+    def held_out_texts(self, count: int) -> list[str]:
+        """Return the texts of the rows of `held_out_requests`."""
+        return self.index.products.take(self._held_out(count)).texts
+
+    def _held_out(self, count: int) -> NDArray[np.intp]:
         rows = self.sources.held_rows()
         if self.options.llm_below > 0:
             assert self.sources.held_out is not None
             told = self.sources.held_out
             rows = rows[[at for at in range(len(rows)) if not self._is_sure(told[at])]]
-        rows = rows[:count]
-        if not len(rows):
-            return []
-        products, found = self.index.products.take(rows), self.sources.as_if_new(rows)
-        requests = [self._request(products, at, found, f"held-{row}") for at, row in enumerate(rows.tolist())]
-        return list(zip(requests, products.require_labels(), strict=True))
+        return rows[:count]
+
+    def _with_context(self, held: Products) -> Products:
+        """Return held-out rows with what the run's cache knows of them; where texts were cleaned, by cleaned texts."""
+        if self.context is None:
+            return held
+        key = cleaned_key if self.options.clean_text else description_key
+        return Context.read(self.context, held.texts, key).join(held)
 
     def settled_report(self) -> dict[str, Any]:
         """Tell, on held-out rows, what share `tree` is sure of, and how often it is right there and elsewhere."""
@@ -180,8 +209,11 @@ class RagStrategy:
         limit = self.options.max_prompt_tokens
         if self.options.ask_by == "level":
             limit -= min(self._level_tokens(paths), limit // 2)
+        asked = self._shown(products, row)
+        if self.options.context_tokens:
+            asked["context"] = quoted_of(products, row, self.options.context_tokens, self._count)
         question = self.prompt.within(
-            self._shown(products, row),
+            asked,
             self._neighbours_of(row, found) if self.options.top_k else [],
             labels,
             count=self._count,
@@ -252,6 +284,11 @@ def _sources(
     return Sources(
         index, vote, names, options.candidates, tree=tree, held_out=held, reranker=reranker, choice=choice, seed=seed
     )
+
+
+def cleaned_key(text: str) -> str:
+    """Return the form by which descriptions are compared that lack their numbers."""
+    return cleaned_text(description_key(text))
 
 
 def _cleaned(products: Products, options: RagOptions) -> Products:

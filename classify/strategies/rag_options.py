@@ -11,6 +11,7 @@ from catalog.errors import ShelfmarkError, nearest
 from classify.strategies.base import Options
 from rag.encoders import check_name
 from rag.prompts import read_template
+from rag.quoting import MOST_TOKENS
 from rag.retrieve import Filter
 from rag.vote import RetrievalOptions
 
@@ -48,7 +49,9 @@ class RagOptions(Options):
     prompt : str
         The text of the prompt's template, or the path of the file that holds it; empty for the default.
     max_prompt_tokens : int
-        No request is longer: the least similar neighbours go first.
+        No request is longer: the least similar neighbours go first, then what the web says.
+    context_tokens : int
+        Tokens of what the web says of a product, at most; 0 shows nothing of it.
     tokenizer : str
         The model whose tokenizer counts; empty for an estimate from above.
     ask_by : {'path', 'level'}
@@ -72,6 +75,7 @@ class RagOptions(Options):
     candidates: int = Field(default=20, ge=1, le=200)
     prompt: str = ""
     max_prompt_tokens: int = Field(default=2000, ge=64)
+    context_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
     tokenizer: str = ""
     ask_by: Literal["path", "level"] = "path"
     llm_below: float = Field(default=0.0, ge=0, le=1)

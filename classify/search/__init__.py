@@ -1,0 +1,1 @@
+"""Web search: what providers find of descriptions, into a cache."""

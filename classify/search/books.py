@@ -1,0 +1,143 @@
+"""The books of a cache: every search that was sent, and what came of it, so that nothing paid is forgotten.
+
+A line is written before a search is sent, and another when its outcome is known. What has no second line was in flight
+when a process died, and counts at its worst.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from catalog.errors import ShelfmarkError
+from classify.costs import Budget, Price
+from classify.lines import GrowingLines, read_lines
+
+ANSWER = "answer"
+"""The outcome of a search that was answered; of others it is the kind of trouble."""
+FREE = Price(input=0, output=0)
+"""Stands for a price of tokens where searches are paid by the piece."""
+
+
+def books_of(cache: Path) -> Path:
+    """Return where the books of a cache are: beside it."""
+    return cache.with_name(cache.stem + ".books.jsonl")
+
+
+class Spent:
+    """What the books say.
+
+    Attributes
+    ----------
+    tries : int
+        Searches that were sent.
+    dollars : float
+        What they cost: where it is not known yet, at most.
+    lost : float
+        The part of it that no answer came for.
+    unsettled : int
+        Searches whose outcome nobody wrote down: they were in flight when a process died.
+    unpriced : int
+        Searches that may have cost something, when no price was known.
+    """
+
+    def __init__(self) -> None:
+        self.tries = self.unsettled = self.unpriced = 0
+        self.dollars = self.lost = 0.0
+
+    @classmethod
+    def read(cls, file: Path) -> Spent:
+        """Read the books; where there are none, nothing was spent."""
+        spent, opened = cls(), dict[int, float | None]()
+        for line in read_lines(file) if file.exists() else ():
+            if "query" in line:
+                opened[line["try"]] = line["at_most"]
+                spent.tries += 1
+            else:
+                opened.pop(line["try"], None)
+                spent.add(line["dollars"], line["outcome"] == ANSWER)
+        for most in opened.values():
+            spent.unsettled += 1
+            spent.add(most, answered=False)
+        return spent
+
+    def add(self, dollars: float | None, answered: bool) -> None:
+        """Count what a search cost."""
+        self.unpriced += dollars is None
+        self.dollars += dollars or 0.0
+        self.lost += 0.0 if answered else dollars or 0.0
+
+
+class Books:
+    """The books of one cache, open and locked, with a bound on what may be spent.
+
+    Parameters
+    ----------
+    cache : Path
+        The cache.
+    cap : float or None
+        Dollars that all of its searches may cost, those of earlier commands included.
+    fee : float or None
+        Dollars for one search, where one of them is not known.
+
+    Attributes
+    ----------
+    spent : Spent
+        So far.
+    budget : Budget
+        The bound.
+
+    Raises
+    ------
+    ShelfmarkError
+        When another process works on the cache.
+    """
+
+    def __init__(self, cache: Path, cap: float | None, fee: float | None) -> None:
+        file = books_of(cache)
+        self._lock = open(file, "ab")  # noqa: SIM115 -- closed by close()
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise ShelfmarkError(f"{cache}: another process is searching for it; wait for it") from None
+        self._lines = GrowingLines(file)  # cuts off what a killed process left of a line
+        self.spent = Spent.read(file)
+        before = self.spent.dollars + self.spent.unpriced * (fee or 0.0)
+        self.budget = Budget(cap, FREE, spent=before)
+
+    def begin(self, query: str, most: float | None) -> int | None:
+        """Write down that a search is about to be sent; return its number, or None where it is not within the bound."""
+        dollars = most or 0.0
+        if not self.budget.affords(dollars):
+            return None
+        number = self.spent.tries = self.spent.tries + 1
+        self._lines.append([{"try": number, "query": query, "at_most": most}])
+        self.budget.in_flight += dollars
+        return number
+
+    def end(self, number: int, most: float | None, dollars: float | None, outcome: str = ANSWER) -> None:
+        """Write down what came of a search, and what it cost."""
+        self._lines.append([{"try": number, "dollars": dollars, "outcome": outcome}])
+        self.budget.in_flight -= most or 0.0
+        self.budget.spent += dollars or 0.0
+        self.spent.add(dollars, outcome == ANSWER)
+
+    def close(self) -> None:
+        """Close the books, and let others work on the cache; books in which nothing stands are none."""
+        self._lines.close()
+        if not self.spent.tries:
+            self._lines.path.unlink()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the books."""
+        self.close()
