@@ -135,6 +135,11 @@ class RunDirectory:
         return self.folder / "predictions.jsonl"
 
     @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
+
+    @property
     def finished(self) -> bool:
         """Whether all stages are done."""
         return "finished" in self.manifest
