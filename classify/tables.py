@@ -10,7 +10,7 @@ from rich.text import Text
 from catalog.files import read_json
 from catalog.messages import STATUSES
 from classify.cost_rows import Lines, add_costs
-from classify.run import Run
+from classify.rundir import RunDirectory
 from measure.evaluation import Evaluation
 
 
@@ -22,7 +22,7 @@ def _two_columns(title: str) -> Table:
     return table
 
 
-def run_table(run: Run) -> Table:
+def run_table(run: RunDirectory) -> Table:
     """Return what a run has done: rows, time by stage, statuses, confidence, accuracy where labels are known."""
     manifest = run.manifest
     table = _two_columns(str(run.folder))

@@ -7,12 +7,12 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jinja2.filters import do_forceescape
 
 # Inches and points: as wide as a phone, so that letters there are nearly as tall as those of the text.
-WIDTH, HEIGHT, LETTERS = 4.4, 3.0, 10.0
+WIDTH, HEIGHT, LETTERS = 3.9, 2.8, 10.0
 # matplotlib draws in these; the page then has its own colours in their place, which change with the reader's scheme.
 INK, FIRST, SECOND, FAINT = "#010203", "#010204", "#010205", "#010206"
 _VARIABLES = {INK: "currentColor", FIRST: "var(--first)", SECOND: "var(--second)", FAINT: "var(--line)"}
@@ -54,7 +54,9 @@ class Estimate:
     high: float
 
 
-def plot(title: str, alt: str, draw: Callable[[Any], None], *, height: float = HEIGHT, grid: str = "y") -> Plot:
+def plot(
+    title: str, alt: str, draw: Callable[[Any], None], *, height: float = HEIGHT, grid: Literal["x", "y", "both"] = "y"
+) -> Plot:
     """Draw one pair of axes.
 
     Parameters
@@ -151,7 +153,7 @@ def percent(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
 
 
 def thousands(axis: Any) -> None:

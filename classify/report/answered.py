@@ -160,7 +160,8 @@ def _predictions(run: RunDirectory) -> Iterator[tuple[RowId, LabelPath, dict[str
             name, path = line[schema.id], tuple(line[level] for level in schema.levels)
             whole = all(isinstance(value, str) for value in path) and line["status"] in _STATUS
             levels = line.get("level_confidence", [0.0] * len(path))
-            whole = whole and len(levels) == len(path) and all(0 <= value <= 1 for value in (line["confidence"], *levels))
+            chances = (line["confidence"], *levels)
+            whole = whole and len(levels) == len(path) and all(0 <= chance <= 1 for chance in chances)
         except (KeyError, TypeError):
             whole = False
         if not whole:

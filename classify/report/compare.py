@@ -191,7 +191,7 @@ def _standing(answered: Answered, name: str) -> Standing:
 def _paired(first: Answered, other: Answered, name: str) -> Paired:
     before, after = first.predicted_paths, other.predicted_paths
     differs = np.array(before, dtype=object) != np.array(after, dtype=object)
-    changed = differs.any(axis=1)
+    changed = np.asarray(differs.any(axis=1))
     both = first.confidence + other.confidence
     levels = first.schema.levels
     counts = differs.sum(axis=0).tolist()
@@ -203,8 +203,8 @@ def _paired(first: Answered, other: Answered, name: str) -> Paired:
         return Paired(name, len(first), total, changes, False, 0, 0, 0.0, 0.0, 0.0, 1.0, [], [], rows, ids, [])
     truth = first.true_paths
     mine, theirs = level_hits(truth, after), level_hits(truth, before)
-    won = mine.all(axis=1) & ~theirs.all(axis=1)
-    lost = theirs.all(axis=1) & ~mine.all(axis=1)
+    right, was_right = np.asarray(mine.all(axis=1)), np.asarray(theirs.all(axis=1))
+    won, lost = right & ~was_right, was_right & ~right
     rest = changed & ~won & ~lost
     found = paired_difference(truth, after, before)
     shares = zip(levels, counts, theirs.mean(axis=0).tolist(), mine.mean(axis=0).tolist(), strict=True)

@@ -30,7 +30,7 @@ def labelled_plots(figures: Figures) -> Plots:
         ("prices", "Item accuracy by price", "price band", figures.prices),
         ("frequencies", "Item accuracy by class frequency", "frequency", figures.frequencies),
     ):
-        if groups:
+        if len(groups) > (name == "retailers"):  # of one retailer the drawing would say what the headline says
             drawn[name] = _groups(title, what, groups, "item accuracy", scores.item_accuracy)
     return drawn
 
@@ -140,7 +140,9 @@ def _shifts(shifts: Sequence[Shift]) -> Plot:
     def draw(axes: Any) -> None:
         for at, one in enumerate(shifts):
             axes.barh(at - 0.19, one.share, height=0.36, color=FIRST, label="here" if not at else None)
-            axes.barh(at + 0.19, one.training, height=0.36, color=SECOND, label="training" if not at else None)
+            # Hollow: not told from the other by its colour alone.
+            told = {"edgecolor": SECOND, "linewidth": 1.3, "label": "training" if not at else None}
+            axes.barh(at + 0.19, one.training, height=0.34, color="none", **told)
         axes.set_yticks(range(len(shifts)), [short(one.name) for one in shifts])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(shifts) - 0.5, -0.5)

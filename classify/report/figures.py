@@ -103,7 +103,7 @@ def figures(answered: Answered, taxonomy: Taxonomy) -> Figures:
     confidence, hits, complete = answered.confidence, answered.hits(), answered.complete
     policy = answered.run.manifest["options"]["policy"]
     valid = np.array([taxonomy.is_valid(path, policy) for path in answered.paths])[answered.predicted]
-    right, wrong_at = hits.all(axis=1), first_wrong(hits)
+    right, wrong_at = np.asarray(hits.all(axis=1)), first_wrong(hits)
     sure, good = confidence[complete], right[complete]
     some = bool(complete.any())
     return Figures(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, first_line
 from catalog.files import atomic_write
 from catalog.messages import STATUSES
 from catalog.schema import SEPARATOR
@@ -76,6 +77,15 @@ def write_report(run: RunDirectory, labels: Path | None = None, out: Path | None
     )
 
 
+def try_report(run: RunDirectory) -> None:
+    """Write the report of a run that has just finished. Where that fails, it is said, and the run stands."""
+    try:
+        write_report(run)
+    except Exception as error:  # whatever it is: hours of work are done, and this can be done again
+        why = f"{run.page} was not written ({first_line(error)})"
+        print(f"classify: {why}; classify report {run.folder} tries again", file=sys.stderr)
+
+
 def write_comparison(runs: Sequence[RunDirectory], labels: Path | None = None, out: Path | None = None) -> Path:
     """Write a page that compares runs with the first of them.
 
@@ -126,12 +136,16 @@ def check_page(out: Path | None) -> None:
 
 
 def _write(place: Path, template: str, **values: Any) -> Path:
-    templates = environment(HERE, tenths=_tenths, points="{:+.2%}".format, chance="{:.2g}".format)
+    templates = environment(HERE, tenths=_tenths, of=_of, points="{:+.1%}".format, chance="{:.2g}".format)
     templates.globals.update(status_rows=_status_rows, nears=_nears, most_ids=MOST_IDS)
     page = templates.get_template(template).render(**values)
     with atomic_write(place) as stream:
         stream.write(page)
     return place
+
+
+def _of(count: int, rows: int) -> str:
+    return f"{count / rows:.1%}"
 
 
 def _tenths(curve: Sequence[Coverage]) -> list[Coverage]:

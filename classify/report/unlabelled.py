@@ -102,7 +102,7 @@ def glance(answered: Answered, taxonomy: Taxonomy) -> Glance:
     by_level = found.by_level if answered.by_level is None else answered.by_level
     likeness, unlike, shares = found.likeness, [], []
     if likeness is not None:
-        order = np.argsort(likeness, kind="stable")[: MOST_ROWS]
+        order = np.argsort(likeness, kind="stable")[:MOST_ROWS]
         unlike = [(int(row), float(likeness[row])) for row in order if not np.isnan(likeness[row])]
         known = likeness[~np.isnan(likeness)]
         shares = [(at, float((known < at).mean())) for at in (0.4, 0.5, 0.6, 0.7, 0.8)]

@@ -1,5 +1,7 @@
 """The accuracy of the surest rows."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,6 @@ def test_refused():
 def test_the_order_of_rows_does_not_matter(rows, draw) -> None:
     curve = coverage_curve(*zip(*rows, strict=True))
     assert curve[-1].accuracy == pytest.approx(sum(right for _, right in rows) / len(rows))
-    assert all(before.confidence >= after.confidence for before, after in zip(curve, curve[1:], strict=False))
+    assert all(before.confidence >= after.confidence for before, after in pairwise(curve))
     draw.shuffle(rows)
     assert coverage_curve(*zip(*rows, strict=True)) == curve
