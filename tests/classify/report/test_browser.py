@@ -1,4 +1,4 @@
-"""The pages in a browser: no error, no missing figure, nothing cut off, on a phone and on a desk, by day and by night."""
+"""The pages in a browser: no error, no figure missing, nothing cut off; on a phone and on a desk, day and night."""
 
 import os
 import re
