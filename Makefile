@@ -17,12 +17,12 @@ run: $(VENV)/.core  ## the main job on made-up data: sample -> rag -> submission
 
 # A process for each core, and one thread in each: what ends early takes over tests of the others.
 test: $(VENV)/.dev  ## the tests that need the core alone
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 test-all: test test-real test-extras  ## the tests on real data and of every extra that a CPU can run, too
 
 test-real: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m real
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m real
 
 test-extras: $(VENV)/.all
 	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m extras
