@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Byte code is made when a module is first imported: all of it would be a quarter of the install.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: docs run test test-all test-extras lint wheel clean
+.PHONY: docs run test test-all test-real test-extras lint wheel clean
 
 run: $(VENV)/.core  ## the main job on made-up data: sample -> rag -> submission zip
 	@test -f sample/test.labels || $(BIN)/classify sample --rows 20000 --test-rows 2000 --out sample
@@ -15,10 +15,14 @@ run: $(VENV)/.core  ## the main job on made-up data: sample -> rag -> submission
 	$(BIN)/classify --strategy rag --train sample --test sample/test.features --run runs/first
 	$(BIN)/classify submit runs/first
 
+# A process for each core, and one thread in each: what ends early takes over tests of the others.
 test: $(VENV)/.dev  ## the tests that need the core alone
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-test-all: test test-extras  ## the tests of every extra that a CPU can run, too
+test-all: test test-real test-extras  ## the tests on real data and of every extra that a CPU can run, too
+
+test-real: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m real
 
 test-extras: $(VENV)/.all
 	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m extras

@@ -8,7 +8,8 @@ from typing import Any
 from catalog.context import stream_joined
 from catalog.errors import ShelfmarkError
 from catalog.schema import Schema
-from classify.registry import STRATEGIES, find
+from classify.names import STRATEGIES
+from classify.registry import find
 from rag.quoting import USUAL_TOKENS
 
 OPTION = "context_tokens"

@@ -1,7 +1,9 @@
 """What tests of several floors share: small products with retailers, prices and brands, and files of them."""
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,15 @@ from catalog.schema import PRESETS, Schema
 # No time limits: a busy machine is not a bug. The same examples each time: a failure in CI is one on a desk.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_certificates_once() -> Iterator[None]:
+    """Have all clients share the certificates, which take longer to read than a small server to answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
 
 SCHEMA = PRESETS["indoml"]
 TRAIN_ROWS, TEST_ROWS = 260, 90

@@ -9,6 +9,7 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app
+from classify.console import result
 
 
 @app.command()
@@ -32,4 +33,4 @@ def report(
     if len({run.resolve() for run in runs}) < len(runs):
         raise ShelfmarkError("a run is named twice; compare runs that differ")
     place = write_report(opened[0], labels, out) if len(opened) == 1 else write_comparison(opened, labels, out)
-    typer.echo(f"{place}: {place.stat().st_size / 1024:,.0f} KB")
+    result(place, f": {place.stat().st_size / 1024:,.0f} KB")

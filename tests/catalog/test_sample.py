@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+import catalog.sample
 from catalog.abbreviate import HouseStyle, Till, mistype, plain_words, shorten
 from catalog.errors import ShelfmarkError
 from catalog.invented_market import invented_market, market_tables
@@ -333,7 +334,9 @@ def test_own_brands_of_a_file_are_not_spelled_out_in_their_shop(file_taxonomy: T
 def test_any_words_can_be_sampled(values: list[list[str]]) -> None:
     paths = {tuple(value.replace("_", "-") for value in path) for path in values}
     taxonomy = Taxonomy.from_labels(paths, INDOML.levels)
-    sample = rows(20, taxonomy=taxonomy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog.sample, "BLOCK_ROWS", 20)  # a block is made as a whole
+        sample = rows(20, taxonomy=taxonomy)
     assert set(sample.require_labels()) <= paths
 
 

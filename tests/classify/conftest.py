@@ -1,6 +1,6 @@
 """The command, called in this process, and what a run wrote."""
 
-import importlib.util
+import functools
 import json
 import math
 import os
@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import typer.main
 
 import classify.cli
 import classify.registry
 import classify.run
 import classify.vote
 import rag.vote
+from benchmarks.tiny_llama import train
 from catalog.messages import Request, request_id
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
@@ -32,7 +34,6 @@ from classify.engines import constraints
 from classify.engines.forms import AnswerForm
 from classify.strategies.base import Options
 
-ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("forked.py")
 RUN_FILES = ("requests.jsonl", "completions.jsonl", "predictions.jsonl", "taxonomy.csv", "metrics.json")
 
@@ -66,6 +67,14 @@ def _draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave runs without a page, which takes longer than they do: tests of the report make theirs."""
     for module in (classify.run, classify.vote):
         monkeypatch.setattr(module, "try_report", lambda run: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _make_parser_once() -> Iterator[None]:
+    """Make the parser of arguments once for all commands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @dataclass(frozen=True)
@@ -275,17 +284,8 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
         for at, (request, label) in enumerate(zip(requests, labels, strict=True))
     ]
     folder = tmp_path_factory.mktemp("tiny") / "llama"
-    trainer().train(known[300:], folder, steps=240, batch=8, vocabulary=600, context=512)
+    train(known[300:], folder, steps=240, batch=8, vocabulary=600, context=512)
     return TinyLlama(folder, requests[:300], labels[:300])
-
-
-def trainer() -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,7 @@ def tiny_writer(tmp_path_factory: pytest.TempPathFactory) -> TinyWriter:
         answers.append(form.write(path))
     folder = tmp_path_factory.mktemp("tiny") / "writer"
     pairs = [(request.messages, text) for request, text in zip(requests[60:], answers[60:], strict=True)]
-    trainer().train(pairs, folder, steps=200, batch=8, vocabulary=500, context=512)
+    train(pairs, folder, steps=200, batch=8, vocabulary=500, context=512)
     return TinyWriter(folder, requests[:60], answers[:60], form)
 
 

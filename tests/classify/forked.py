@@ -24,10 +24,13 @@ process for each job that it is asked for. Reads one JSON object a line, and ans
 Answers with the exit ``code`` (negative: the signal), ``out``, ``err`` and the names of the files of all ``events``.
 """
 
+import functools
+import gc
 import json
 import os
 import resource
 import signal
+import ssl
 import sys
 import tempfile
 import time
@@ -35,11 +38,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import faiss  # noqa: F401
-import openai  # noqa: F401
+import openai
+import openai.types
 import pandas  # noqa: F401
 import sklearn.feature_extraction.text
 import sklearn.isotonic
 import sklearn.linear_model  # noqa: F401
+import typer.main
 
 import classify.cli
 import classify.run
@@ -51,6 +56,14 @@ import rag.ngram
 import rag.vote
 from classify.lines import GrowingLines
 from classify.provider.client import Provider
+
+# What is the same for all jobs is made before they are: the parser, certificates, the client's parts.
+typer.main.get_command = functools.cache(typer.main.get_command)
+typer.main.get_command(classify.cli.app)
+ssl.create_default_context = functools.cache(ssl.create_default_context)
+client = openai.OpenAI(api_key="none")
+client.files, client.fine_tuning.jobs  # noqa: B018 -- imports its parts
+os.fsync = lambda number: None  # a process that is killed loses nothing that the system has
 
 FOLDER = sys.argv[1]
 EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
@@ -133,6 +146,7 @@ def carry_out(job: dict[str, Any], place: Path) -> None:
     classify.cli.main()
 
 
+gc.freeze()  # the processes share what is here
 print("ready", flush=True)
 for line in sys.stdin:
     wanted = json.loads(line)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import classify.run
+from catalog.product_files import write_products
 from classify.run import STAGES, Run
 from classify.submit import submit_run
 
@@ -19,11 +20,20 @@ STEPS = ("fit", "requests", "completions", "predictions", "rest")
 
 
 @pytest.fixture(scope="module")
-def job(forked, shop):
+def few(shop, forked) -> Path:
+    """A part of the sample shop, in a few blocks: here it matters that all is done once."""
+    folder = forked.folder.with_name(f"{forked.folder.name}-few")
+    write_products(folder, "train", [shop.train.take(range(120))], shop.schema)
+    write_products(folder, "test", [shop.test.take(range(60))], shop.schema)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def job(forked, few):
     """Carry out the job in the folder of that name."""
 
     def run(name: str, **options: float):
-        files = ["--train", shop.train_file, "--test", shop.known, "--run", forked.folder / name]
+        files = ["--train", few / "train.features", "--test", few / "test.features", "--run", forked.folder / name]
         return forked(*files, block=16, **options)
 
     return run

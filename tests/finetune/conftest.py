@@ -1,6 +1,5 @@
 """Fitted LoRA models: one of words alone, and one with a real tiny Llama, its adapters and what they merge to."""
 
-import importlib.util
 import json
 import random
 import shutil
@@ -10,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.tiny_llama import train
 from catalog.schema import PRESETS
 from finetune.examples import Selection, examples
 from finetune.recipe import load_recipe
 
-ROOT = Path(__file__).parents[2]
 SCHEMA = PRESETS["indoml"]
 SECRET_FOLDER = "/home/somebody/secret-place"
 
@@ -93,14 +92,9 @@ def real_once(shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tiny = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tiny)
     learned = examples(shop.train, SCHEMA, Selection())
     place = tmp_path_factory.mktemp("lora")
-    tiny.train(
+    train(
         [(one.prompt, one.completion[0]["content"]) for one in learned],
         place / "base",
         steps=60,

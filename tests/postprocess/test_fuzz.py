@@ -10,7 +10,7 @@ from postprocess import Snapper, read_answers
 from postprocess.files import snap_answers
 
 SCHEMA = PRESETS["indoml"]
-ROWS, SOME = 10_000, 1_500
+ROWS, MANY, SOME = 10_000, 3_000, 1_500
 SIGNS = "abcxyz _|/>{}[]\"':,\\\n\r\t\0\u00e9\u0301\u200b\u2028\U0001f37a\ud800\ufeff"
 
 
@@ -38,13 +38,34 @@ def with_other_bytes(rng, text):
     return bytes(raw).decode(*rng.choice([("utf-8", "replace"), ("utf-8", "surrogateescape"), ("latin-1",)]))
 
 
+def in_another_form(rng, text):
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(text) + 1)
+        pairs = zip(SCHEMA.levels, text.split("__"), strict=False)
+        text = rng.choice(
+            [
+                text[at:] + text[:at],
+                text[:at] + text[at : at + 6] + text[at:],
+                text.replace("__", rng.choice(["_", " > ", "", "|", "____"])),
+                "{" + ", ".join(f'"{level}": "{value}"' for level, value in pairs),
+            ]
+        )
+    return text
+
+
+def mutated(rng, text):
+    for _ in range(rng.randint(1, 2)):
+        text = rng.choice([with_other_signs, with_other_bytes, in_another_form])(rng, text)
+    return text
+
+
 @pytest.fixture(scope="module")
 def answers(taxonomy, tmp_path_factory):
     """Write mutated answers, and all that are right: many or some of them."""
     rng = random.Random(20261121)
     right = ["__".join(path) for path in taxonomy.paths]
     texts = [label(rng, rng.choice(taxonomy.paths)) for _ in range(ROWS)]
-    rows = [(at, rng.choice([with_other_signs, with_other_bytes])(rng, text)) for at, text in enumerate(texts)]
+    rows = [(at, mutated(rng, text)) for at, text in enumerate(texts)]
 
     def file(count):
         place = tmp_path_factory.mktemp("fuzz") / "answers.jsonl"
@@ -67,12 +88,8 @@ def snapped(file, snapper, out):
     return rows
 
 
-@pytest.mark.parametrize(
-    ("count", "policy", "leave_below"), [(ROWS, "path", 0.6), (SOME, "path", 0.0), (SOME, "brand-free", 0.0)]
-)
-def test_whatever_comes_in_a_valid_path_or_a_status_comes_out(taxonomy, answers, tmp_path, count, policy, leave_below):
-    snapper = Snapper(taxonomy, policy, leave_below=leave_below)
-    rows = snapped(answers(count), snapper, tmp_path / "out.jsonl")
+def check(taxonomy, rows, count, policy, leave_below):
+    """Each answer has one row, a valid path or the explicit status of none; what was right is as it was."""
     assert len(rows) == count + len(taxonomy)
     statuses = {status for _, _, status in rows.values()}
     assert statuses == {"exact", "repaired", "fallback"} | ({"abstained"} if leave_below else set())
@@ -86,6 +103,11 @@ def test_whatever_comes_in_a_valid_path_or_a_status_comes_out(taxonomy, answers,
     for path in taxonomy.paths:
         assert rows["__".join(path)] == (path, 1.0, "exact")
 
+
+@pytest.mark.parametrize(("count", "policy", "leave_below"), [(ROWS, "path", 0.6), (MANY, "brand-free", 0.0)])
+def test_whatever_comes_in_a_valid_path_or_a_status_comes_out(taxonomy, answers, tmp_path, count, policy, leave_below):
+    rows = snapped(answers(count), Snapper(taxonomy, policy, leave_below=leave_below), tmp_path / "out.jsonl")
+    check(taxonomy, rows, count, policy, leave_below)
     again = snapped(tmp_path / "out.jsonl", Snapper(taxonomy, policy), tmp_path / "again.jsonl")
     for name, (path, _, status) in rows.items():
         if status != "abstained":
@@ -95,6 +117,7 @@ def test_whatever_comes_in_a_valid_path_or_a_status_comes_out(taxonomy, answers,
 def test_no_answer_depends_on_the_others(taxonomy, answers, tmp_path):
     file = answers(SOME)
     straight = snapped(file, Snapper(taxonomy), tmp_path / "out.jsonl")
+    check(taxonomy, straight, SOME, "path", 0.0)
     lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     random.Random(7).shuffle(lines)
     (tmp_path / "shuffled.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -90,12 +90,11 @@ def test_a_damaged_model_is_refused(fitted: TreeClassifier, tmp_path: Path) -> N
         TreeClassifier.load(tmp_path / "nowhere")
 
 
-def test_soft_labels_teach_as_hard_ones_do(shop) -> None:
+def test_soft_labels_teach_as_hard_ones_do(fitted: TreeClassifier, shop) -> None:
     labels = shop.train.require_labels()
     bare = Products(shop.train.ids, shop.train.columns, shop.train.retailers, shop.train.prices)
     soft = TreeClassifier.fit(bare, SCHEMA, soft=[[(path, 1.0)] for path in labels]).predict(shop.test)
-    hard = TreeClassifier.fit(shop.train, SCHEMA).predict(shop.test)
-    assert soft.paths == hard.paths
+    assert soft.paths == fitted.predict(shop.test).paths
 
 
 def test_a_doubtful_teacher_is_learned_from(make_products) -> None:
@@ -179,9 +178,10 @@ def test_wrong_training_data_is_refused(shop) -> None:
         TreeClassifier.fit(shop.train, SCHEMA, soft=[[(shop.train.labels[0], 1.0)]])
 
 
-def test_training_rows_are_told_what_a_model_that_never_saw_them_would_tell(shop, tmp_path) -> None:
-    classifier = TreeClassifier.fit(shop.train, shop.schema)
-    rows, told = classifier.as_if_new(top_n=5, policy="path")
+def test_training_rows_are_told_what_a_model_that_never_saw_them_would_tell(
+    fitted: TreeClassifier, shop, tmp_path
+) -> None:
+    rows, told = fitted.as_if_new(top_n=5, policy="path")
     assert rows.tolist() == list(range(len(shop.train)))
     labels = shop.train.require_labels()
     counts = Counter(labels)
@@ -190,10 +190,8 @@ def test_training_rows_are_told_what_a_model_that_never_saw_them_would_tell(shop
         if counts[labels[row]] == 1:
             assert labels[row] not in paths  # no other row has it
     fresh = np.mean([paths[0] == labels[row] for row, paths in zip(rows.tolist(), told.paths, strict=True)])
-    seen = np.mean(
-        [paths[0] == label for paths, label in zip(classifier.predict(shop.train).paths, labels, strict=True)]
-    )
+    seen = np.mean([paths[0] == label for paths, label in zip(fitted.predict(shop.train).paths, labels, strict=True)])
     assert fresh < seen
-    classifier.save(tmp_path / "tree")
+    fitted.save(tmp_path / "tree")
     with pytest.raises(ShelfmarkError, match="fit it again"):
         TreeClassifier.load(tmp_path / "tree").as_if_new()

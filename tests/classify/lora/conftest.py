@@ -1,6 +1,5 @@
 """A tiny Llama, products of fifteen shelves, and the model that it becomes when it is fine-tuned on them."""
 
-import importlib.util
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tiny_llama import train
 from catalog.products import read_products
 from catalog.sample import write_sample
 from catalog.schema import PRESETS
 from catalog.taxonomy import Taxonomy
 from finetune.examples import Selection, examples
 
-ROOT = Path(__file__).parents[3]
 SCHEMA = PRESETS["indoml"]
 BRANDS = {
     ("food", "dairy", "milk"): ("alpine", "greenvale", "sunny"),
@@ -58,14 +57,9 @@ def shelves(tmp_path_factory: pytest.TempPathFactory) -> Shelves:
     paths = [(*above, brand) for above, brands in BRANDS.items() for brand in brands]
     taxonomy = Taxonomy.from_labels(paths, SCHEMA.levels)
     write_sample(folder / "data", rows=1500, test_rows=150, schema=SCHEMA, taxonomy=taxonomy, seed=0)
-    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "benchmarks" / "tiny_llama.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     some = read_products(folder / "data" / "train.features", SCHEMA, labels=True).take(range(200))
     pairs = [(one.prompt, one.completion[0]["content"]) for one in examples(some, SCHEMA, Selection())]
-    module.train(pairs, folder / "base", steps=60, batch=8, vocabulary=500, context=512)
+    train(pairs, folder / "base", steps=60, batch=8, vocabulary=500, context=512)
     recipe = folder / "tiny.toml"
     recipe.write_text(RECIPE.format(base=folder / "base"))
     return Shelves(folder / "data", folder / "base", recipe)

@@ -3,13 +3,13 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classify.provider.client import Provider
 
-KEYS = st.text("ab*", min_size=1, max_size=4)
-PIECES = st.lists(st.text("ab*", max_size=6).map(str.encode))
+KEYS = st.text("ab*", min_size=1, max_size=3)
+PIECES = st.lists(st.text("ab*", max_size=3).map(str.encode), max_size=5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,6 +19,7 @@ def _key():
         yield
 
 
+@settings(max_examples=200)
 @given(KEYS, PIECES)
 def test_the_key_is_masked_wherever_blocks_end(key: str, blocks: list[bytes]) -> None:
     provider = Provider()

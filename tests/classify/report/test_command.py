@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import classify.run
-from classify.commands.app import show
+from classify.console import show
 from classify.report.page import try_report
 from classify.run import Run
 from classify.tables import run_table
