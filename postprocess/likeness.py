@@ -240,7 +240,9 @@ class Likeness:
             cosines = [self._vectors[level] @ self._meanings[key] for key in keys]
             near = [np.argsort(-cosine, kind="stable")[:NEAREST].astype(np.int32) for cosine in cosines]
             ids = [np.union1d(*both).astype(np.int32) for both in zip(ids, near, strict=True)]
-            meant = [np.minimum(cosine[some].astype(np.float64), _ALMOST) for cosine, some in zip(cosines, ids, strict=True)]
+            meant = [
+                np.minimum(cosine[some].astype(np.float64), _ALMOST) for cosine, some in zip(cosines, ids, strict=True)
+            ]
             letters = self.among(keys, level, ids)
             worth = [gain(np.maximum(*both)) for both in zip(letters, meant, strict=True)]
         return [(some[each > 0], each[each > 0]) for some, each in zip(ids, worth, strict=True)]
