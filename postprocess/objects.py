@@ -75,7 +75,8 @@ def read_broken(text: str, levels: tuple[str, ...], lexicon: Lexicon) -> Objects
     start = _BRACKET.search(text)
     if start is None or text.count("{") + text.count("[") > _MOST_TRIES:
         return found
-    if text[start.start()] == "[" and (start.start() or not {",", '"'} & set(text)):
+    if text[start.start()] == "[" and (start.start() or any(map(str.isalnum, text.partition("]")[2]))):
+        # A bracket around a word is no list.
         return found
     try:
         value = repair_json(text[start.start() :], return_objects=True)

@@ -149,7 +149,7 @@ def _said(text: str, lexicon: Lexicon) -> int:
 
 
 def _read_objects(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed | None:
-    """Read a text with brackets; None where they say nothing, or nothing that the text beside them does not say better."""
+    """Read a text with brackets; None where they say less than the rest of it."""
     found = read_objects(text, names, lexicon)
     if found.broken and not any(all(values) for values, _ in found.statements):
         # A broken object with the right names is read by its names, which survive more than brackets and quotes do.
@@ -207,7 +207,7 @@ def _read_parts(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed:
             return _nothing(names, text, "refusal")
         if plain != text:
             return _whole(plain, lexicon) or _read(plain, names, lexicon)
-    parts = split_label(text, lexicon)
+    parts = _as_list(text, names, lexicon) or split_label(text, lexicon)
     if len(parts) == len(names):
         values = tuple(meant(part, level, lexicon, names) if part else None for level, part in enumerate(parts))
         if not any(values):
@@ -217,6 +217,13 @@ def _read_parts(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed:
         return Parsed((None,) * len(names), tuple(value or "" for value in values), text, "joined")
     parts = tuple(part for part in parts if part)
     return _nothing(names, text, "joined" if len(parts) > 1 else "text", parts)
+
+
+def _as_list(text: str, names: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
+    """Return the lines of a text with a line for each level, of which one at least is a value."""
+    lines = tuple(line.strip(WRAPPING) for line in text.splitlines()) if "\n" in text else ()
+    told = len(lines) == len(names) and any(lexicon.is_known(form_key(line)) for line in lines)
+    return lines if told else ()
 
 
 def _as_written(label: LabelPath, text: str, lexicon: Lexicon) -> LabelPath:

@@ -21,8 +21,11 @@ _REFUSALS = re.compile(
 _CLAUSES = re.compile(r"[.,:;!?()\n]+|\s[-–—]+\s")
 _NOTHING = frozenset(
     form_key(word)
-    for word in "unknown,undefined,unspecified,none,null,nil,nan,na,n/a,not specified,not available,not applicable,"
-    "not known,not given,not stated,missing,empty,tbd,string,value,text,label,…,...,-,--,?,??".split(",")
+    for word in (
+        *("unknown", "undefined", "unspecified", "none", "null", "nil", "nan", "na", "n/a", "missing", "empty", "tbd"),
+        *("not specified", "not available", "not applicable", "not known", "not given", "not stated"),
+        *("string", "value", "text", "label", "…", "...", "-", "--", "?", "??"),
+    )
 )
 _EDGES = " \t\r\n|\"'`*,;"
 _WRAPPED = re.compile(r"\[([^\[\]]*)\]|<([^<>]*)>|\{([^{}]*)\}|\(([^()]*)\)", re.DOTALL)
