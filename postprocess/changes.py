@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from catalog.messages import LabelPath
 from postprocess.forms import form_key, is_same_form
-from postprocess.likeness import alike, gain
+from postprocess.likeness import FLOOR, alike
 
 RULES = {
     "form": "the same but for case, spacing, Unicode, punctuation or plural",
@@ -25,7 +26,8 @@ RULES = {
 """The rules, and what each says."""
 
 
-_LIKE = 0.1
+_LIKE = FLOOR + (1.0 - FLOOR) * math.sqrt(0.1)
+"""Where a likeness is worth a tenth of an agreement, by `gain`."""
 
 
 class Change(NamedTuple):
@@ -54,7 +56,20 @@ def is_like(was: str, became: str) -> bool:
     """Tell whether a value resembles an answered one enough to have been meant by it."""
     if is_same_form(was, became):
         return True
-    return bool(was) and float(gain(alike(form_key(was), form_key(became)))) > _LIKE
+    return bool(was) and alike(form_key(was), form_key(became), enough=_LIKE) >= _LIKE
+
+
+def form_changes(levels: Sequence[str], values: Sequence[str], path: LabelPath) -> tuple[Change, ...]:
+    """Return the changes from values to the path that they are up to form."""
+    if values == path:
+        return ()
+    return tuple(
+        [
+            Change(level, was, became, "form")
+            for level, was, became in zip(levels, values, path, strict=True)
+            if was != became
+        ]
+    )
 
 
 def changes_of(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalog.taxonomy import Policy
 from postprocess.forms import form_key
@@ -32,7 +33,7 @@ class Family:
 
     rows: Ids
     score: float
-    members: dict[int, tuple[Ids, Ids]]
+    members: dict[int, tuple[Ids, NDArray[np.intp]]]
 
 
 class Families:
@@ -117,9 +118,10 @@ class Families:
                 rows = rows[column == ids[0] if len(ids) == 1 else np.isin(column, ids)]
         return rows
 
-    def _members(self, family: Family, level: int) -> tuple[Ids, Ids]:
+    def _members(self, family: Family, level: int) -> tuple[Ids, NDArray[np.intp]]:
         found = family.members.get(level)
         if found is None:
-            ids, places = np.unique(self.lexicon.columns[level][family.rows], return_inverse=True)
+            column: Ids = self.lexicon.columns[level][family.rows]
+            ids, places = np.unique(column, return_inverse=True)
             found = family.members[level] = (ids, places)
         return found

@@ -217,9 +217,9 @@ def _written(path: str | Path, columns: Sequence[str]) -> Iterator[Callable[[dic
             writer.writerow(columns)
             yield lambda row: writer.writerow([row[column] for column in columns])
         else:
-            yield lambda row: stream.write(
-                json.dumps({column: row[column] for column in columns}, ensure_ascii=False) + "\n"
-            )
+            # `json.dumps` would make an encoder for each row.
+            encode = json.JSONEncoder(ensure_ascii=False).encode
+            yield lambda row: stream.write(encode({column: row[column] for column in columns}) + "\n")
 
 
 def _hints(ids: Sequence[RowId], products: Products | None) -> tuple[list[str] | None, list[str] | None]:

@@ -31,13 +31,22 @@ def form_key(value: str) -> str:
         only blank text gives an empty key.
     """
     words = _words(value)
-    kept = [singular(word) if word[-1] == "s" else word for word in words if word not in _FILLER] or words
-    return " ".join(kept) or "".join(unicodedata.normalize("NFKD", value).casefold().split())
+    return " ".join(_kept(words)) or "".join(unicodedata.normalize("NFKD", value).casefold().split())
 
 
 def letters(value: str) -> str:
     """Return the letters and digits of a text, folded as for a form key, with nothing left out or made singular."""
     return "".join(_words(value))
+
+
+def letters_and_key(value: str) -> tuple[str, str]:
+    """Return the `letters` of a text with a letter or digit, and its form key without spaces."""
+    words = _words(value)
+    return "".join(words), "".join(_kept(words))
+
+
+def _kept(words: list[str]) -> list[str]:
+    return [singular(word) if word[-1] == "s" else word for word in words if word not in _FILLER] or words
 
 
 def _words(value: str) -> list[str]:
@@ -53,6 +62,7 @@ def _words(value: str) -> list[str]:
     return "".join(signs).split()
 
 
+@lru_cache(maxsize=1 << 16)
 def singular(word: str) -> str:
     """Return a lower-case English word without its plural ending; a word that does not look plural is unchanged."""
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):

@@ -20,6 +20,9 @@ Scores = NDArray[np.float64]
 Evidence = tuple[Ids, Scores]
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
+FLOOR = 0.4
+"""So alike are two values by chance: it is worth nothing."""
+
 NEAREST = 32
 """So many values of each level are compared letter by letter."""
 
@@ -27,7 +30,6 @@ _EDITS = (Indel.normalized_similarity, OSA.normalized_similarity)
 _AT_A_GLANCE = 0.92
 _NO_PART = 0.2
 _ALMOST = 0.99
-_FLOOR = 0.4
 _SUREST_OTHER = 0.97
 _ROOM = 100_000
 NOTHING: Evidence = (np.zeros(0, dtype=np.int32), np.zeros(0))
@@ -120,12 +122,14 @@ def _part(letters: str, words: frozenset[str], other: str, its_words: frozenset[
     return 0.7 + 0.28 * size / its_size if 2 < size <= its_size and words < its_words else 0.0
 
 
-def alike(key: str, other: str) -> float:
-    """Return how alike two form keys are; see `Spelt.alike`."""
+def alike(key: str, other: str, enough: float = 1.0) -> float:
+    """Return how alike two form keys are, or at least that they are `enough` alike; see `Spelt.alike`."""
     letters, others = squeezed(key), squeezed(other)
     if letters == others:
         return 1.0
     best = sum(scorer(letters, others) for scorer in _EDITS) / 2.0
+    if best >= enough:
+        return min(best, _ALMOST)
     words, its_words = key.split(" "), other.split(" ")
     if len(words) > 1:
         ordered, its_ordered = " ".join(sorted(words)), " ".join(sorted(its_words))
@@ -139,7 +143,7 @@ def alike(key: str, other: str) -> float:
 def gain(likeness: ArrayLike) -> Scores:
     """Return what a likeness is worth as a share of full agreement: 1 for the same form, 0 for a chance likeness."""
     alike_by = np.asarray(likeness, dtype=np.float64)
-    raised = np.maximum(alike_by - _FLOOR, 0.0) / (1.0 - _FLOOR)
+    raised = np.maximum(alike_by - FLOOR, 0.0) / (1.0 - FLOOR)
     return np.where(alike_by >= 1.0, 1.0, np.minimum(raised * raised, _SUREST_OTHER))
 
 
@@ -163,6 +167,7 @@ class Likeness:
         self._vectors = [embed(level.values) for level in lexicon.levels] if embed is not None else None
         self._sure: dict[tuple[int, int], Evidence] = {}
         self._meanings: dict[str, NDArray[np.float32]] = {}
+        self._said: list[dict[str, Evidence | None]] = [{} for _ in lexicon.levels]
         self._found: dict[tuple[str, int], Evidence] = {}
 
     def prepare(self, asked: Iterable[tuple[str, int]]) -> None:
@@ -192,6 +197,14 @@ class Likeness:
         A value that is written as answered is the only one; of several with the same form, the one that is written
         most like it is worth a little more.
         """
+        found = self._said[level]
+        if value not in found:
+            if len(found) > _ROOM:
+                found.clear()
+            found[value] = self._same(value, level)
+        return found[value]
+
+    def _same(self, value: str, level: int) -> Evidence | None:
         known = self.lexicon.levels[level]
         if value in known.ids:
             return self._surely(known.ids[value], level)

@@ -9,7 +9,7 @@ from typing import Literal
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
-from postprocess.forms import form_key, is_same_form, letters, squeezed
+from postprocess.forms import form_key, is_same_form, letters_and_key
 from postprocess.lexicon import Lexicon
 from postprocess.lines import as_lines, read_lines
 from postprocess.objects import Objects, joined_in, read_broken, read_objects
@@ -96,7 +96,8 @@ def _whole(text: str, lexicon: Lexicon) -> Parsed | None:
     exact = lexicon.taxonomy.parse(text)
     if exact is not None:
         return Parsed(exact, (), text, "label", exact)
-    rows = lexicon.whole.get(letters(text)) or lexicon.whole.get(squeezed(form_key.__wrapped__(text)), ())
+    written, key = letters_and_key(text)
+    rows = lexicon.whole.get(written) or lexicon.whole.get(key, ())
     if not rows:
         return None
     label = lexicon.paths[most_alike(rows, text, lexicon)]

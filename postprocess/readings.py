@@ -41,7 +41,7 @@ def evidence(value: str, level: int, likeness: Likeness) -> Evidence:
 
 
 def readings(
-    values: Sequence[str], first: Reading, likeness: Likeness, *, named: bool, free: Sequence[int]
+    values: Sequence[str], first: Reading, likeness: Likeness, above: float, *, named: bool, free: Sequence[int]
 ) -> Iterator[tuple[Reading, float, float]]:
     """Yield other readings: what they are, the most they could be worth, and what moving the values costs.
 
@@ -51,6 +51,8 @@ def readings(
         The answered values.
     first : Reading
         The reading that they are measured against.
+    above : float
+        Only readings that could be worth more than this, less their cost, are wanted.
     named : bool
         Whether the answer names the level of each value; then moving one is less likely than for values in a row.
     free : sequence of int
@@ -78,13 +80,14 @@ def readings(
             continue
         bound = sum(worth(place, number) for number, place in enumerate(reading) if place is not None)
         moved = sum(place is not None and place != first[number] for number, place in enumerate(reading))
-        bounds[reading] = (bound, _PER_MOVE * moved if named or whole else 0.1 * moved)
+        cost = _PER_MOVE * moved if named or whole else 0.1 * moved
+        if bound > 0 and bound - cost > above:
+            bounds[reading] = (bound, cost)
     order = sorted(
         bounds.items(), key=lambda item: (item[1][1] - item[1][0], [-1 if p is None else p for p in item[0]])
     )
     for reading, (bound, cost) in order:
-        if bound > 0:
-            yield reading, bound, cost
+        yield reading, bound, cost
 
 
 def _exchanges(first: Reading, free: Sequence[int]) -> Iterator[Reading]:

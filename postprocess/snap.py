@@ -10,7 +10,7 @@ from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import POLICIES, Policy, Taxonomy
-from postprocess.changes import Change, changes_of
+from postprocess.changes import Change, changes_of, form_changes
 from postprocess.forms import is_same_form
 from postprocess.lexicon import Lexicon
 from postprocess.likeness import Embed
@@ -177,7 +177,7 @@ class Snapper:
         if case.parsed.others:
             return self._contradicted(case, hints)
         if case.plain is not None:
-            changes = changes_of(self.taxonomy.levels, case.told, [False] * len(case.told), case.plain, sold=False)
+            changes = form_changes(self.taxonomy.levels, case.told, case.plain)
             return Snapped(case.plain, "exact", 1.0, changes, case.told)
         solution = self._solver.solve(case, hints)
         if solution is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -66,7 +67,7 @@ class Case(NamedTuple):
     told : tuple of str
         The value of each level in that reading; an empty text where there is none.
     said : tuple of (Evidence or None)
-        For each level, the values that are its told value up to form.
+        For each level, the values that are its told value up to form; none for a joined label.
     plain : label path or None
         The valid path that the values name up to form, where they do.
     local : (ids, scores) or None
@@ -127,9 +128,11 @@ class Solver:
     def _read(self, parsed: Parsed) -> Case:
         values = answered(parsed)
         first = first_reading(parsed, len(self.lexicon.levels))
-        told = tuple(values[place] if place is not None else "" for place in first)
-        said = tuple(self.likeness.said(value, level) if value else None for level, value in enumerate(told))
-        plain = parsed.label or self._plain(said)
+        told = tuple([values[place] if place is not None else "" for place in first])
+        if parsed.label is not None:
+            return Case(parsed, values, first, told, (), parsed.label, None)
+        said = tuple([self.likeness.said(value, level) if value else None for level, value in enumerate(told)])
+        plain = self._plain(said)
         if plain is not None:
             return Case(parsed, values, first, told, said, plain, None)
         keys = [form_key(value) for value in values]
@@ -186,7 +189,8 @@ class Solver:
                 free = every
             if len(free) < 2 and all(case.told):
                 return best
-        others = readings(case.values, case.first, self.likeness, named=not case.parsed.parts, free=free)
+        above = best.score if best is not None else -math.inf
+        others = readings(case.values, case.first, self.likeness, above, named=not case.parsed.parts, free=free)
         for reading, bound, cost in islice(others, _MOST_READINGS):
             if best is not None and bound - cost <= best.score:
                 break
@@ -210,14 +214,14 @@ class Solver:
         if not len(rows):
             return None
         near = np.flatnonzero(scores >= scores.max() - _NEAR)
+        if len(near) == 1:
+            return Solution(self.lexicon.paths[rows[near[0]]], float(scores[near[0]]), 1.0, reading)
         rows, scores = rows[near], scores[near]
-        total = scores
-        if len(rows) > 1:
-            total = scores + self.ties.bonus(rows, hints)
-            close = np.flatnonzero(scores >= scores.max() - _SAME_FORM)
-            if reading is not None and 1 < len(close) <= _FEW:
-                told = [values[place] if place is not None else "" for place in reading]
-                total[close] += self.ties.written(rows[close], told)
+        total = scores + self.ties.bonus(rows, hints)
+        close = np.flatnonzero(scores >= scores.max() - _SAME_FORM)
+        if reading is not None and 1 < len(close) <= _FEW:
+            told = [values[place] if place is not None else "" for place in reading]
+            total[close] += self.ties.written(rows[close], told)
         place = int(np.argmax(total))
         ahead = 1.0 / float(np.exp(total - total[place]).sum())
         return Solution(self.lexicon.paths[rows[place]], float(scores[place]), ahead, reading)
