@@ -78,7 +78,7 @@ def labels_in(text: str, lexicon: Lexicon) -> list[Statement]:
     for line in text.splitlines() if SEPARATOR in text else (text,):
         rows = _rows_in(line, lexicon)
         joints = line.count(SEPARATOR)
-        if not rows or joints > len(rows) * (len(lexicon.levels) - 1) > 0:
+        if not rows or (len(rows) == 1 and joints >= len(lexicon.levels)):
             continue
         for row, denied in rows:
             if not denied:
