@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Indel
 
 from catalog.messages import LabelPath
 from catalog.taxonomy import Taxonomy
 from postprocess.forms import form_key, letters, squeezed
 
 Ids = NDArray[np.int32]
+_NEAR = 3
+_RESEMBLES = 0.5
 
 
 class Level:
@@ -46,6 +51,38 @@ class Level:
         """Return the ids of the values whose form is `key`, else of those that differ from it in spaces only."""
         return self.by_form.get(key) or self.by_letters.get(squeezed(key), ())
 
+    def goes_on(self, key: str, words: Sequence[str], *, backwards: bool = False) -> bool:
+        """Tell whether the words behind a value's form (or before it) look like the rest of a longer value."""
+        rests = (self._before if backwards else self._behind).get(key)
+        if rests is None or not words:
+            return False
+        near = words[-_NEAR:] if backwards else words[:_NEAR]
+        return any(
+            rest.startswith(word) or Indel.normalized_similarity(rest, word) >= _RESEMBLES
+            for rest in rests
+            for word in near
+        )
+
+    @cached_property
+    def _behind(self) -> dict[str, set[str]]:
+        return self._rests(backwards=False)
+
+    @cached_property
+    def _before(self) -> dict[str, set[str]]:
+        return self._rests(backwards=True)
+
+    def _rests(self, *, backwards: bool) -> dict[str, set[str]]:
+        rests: dict[str, set[str]] = defaultdict(set)
+        for key in self.by_form:
+            words = key.split(" ")
+            for at in range(1, len(words)):
+                first, last = words[:at], words[at:]
+                if backwards:
+                    first, last = last, first
+                if (own := " ".join(first)) in self.by_form:
+                    rests[own].update(last)
+        return dict(rests)
+
     def places(self, ids: Ids) -> list[Ids]:
         """Return, for each value, the rows of the paths that have it."""
         return [self._order[self._starts[number] : self._starts[number + 1]] for number in ids.tolist()]
@@ -67,6 +104,10 @@ class Lexicon:
     whole, any_order : dict of str to tuple of int
         The rows of the paths by their letters and digits alone (as written, and of their form keys), and by their form
         keys in alphabetical order (a line each).
+    openings : frozenset of str
+        The first words of the widest level's form keys.
+    widest : int
+        No path has more words than so many.
     popularity : ndarray of float, shape (paths,)
         How common each path is: the logarithm of its count, scaled to [0, 1].
     """
@@ -89,6 +130,8 @@ class Lexicon:
         keys = [[level.keys[i] for level, i in zip(self.levels, ids, strict=True)] for ids in self.columns.T.tolist()]
         self.whole = _grouped([letters("".join(path)) for path in self.paths])
         self.whole = _grouped([squeezed("".join(path)) for path in keys]) | self.whole
+        self.openings = frozenset(key.split(" ", 1)[0] for key in self.levels[0].keys)
+        self.widest = sum(max(key.count(" ") + 1 for key in level.keys) for level in self.levels)
         self.any_order = _grouped(["\n".join(sorted(path)) for path in keys])
 
     @classmethod

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-from rapidfuzz.distance import Indel
 
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
 from postprocess.forms import form_key, is_same_form, letters_and_key
 from postprocess.lexicon import Lexicon
-from postprocess.objects import read_object
+from postprocess.lines import as_lines, read_lines
+from postprocess.objects import Objects, joined_in, read_broken, read_objects
+from postprocess.plain import WRAPPING, once, plain_text, undone, unlisted
 from postprocess.separators import split_label
-from postprocess.wording import is_refusal, read_lines
+from postprocess.statements import Statement, Values, combined, labels_in, most_alike
+from postprocess.wording import meant, mentions, without_refusal
 
 How = Literal["label", "object", "lines", "joined", "text", "refusal", "empty"]
 
-LONGEST = 4000
-"""So many characters of an answer are read; a label and the talk around it are far shorter."""
-
-_WRAPPING = " \t\r\n\v\f|\"'`*\ufeff\u200b\u00a0"
-_CONTROL = re.compile(r"<\|[^|>]*\|>|</?s>|\[/?INST\]")
-_FENCE = re.compile(r"^```[a-zA-Z]*\s*|\s*```$")
+_LONG = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +34,22 @@ class Parsed:
     parts : tuple of str
         The values in the order of the answer where their levels are not certain; empty where they are.
     text : str
-        The answer without its wrapping (spaces, quotes, code fences, trailing ``|``).
+        The answer without its wrapping (reasoning, spaces, quotes, code fences, trailing ``|``).
     how : str
         ``label`` (a valid joined label, up to its separators and form); ``object`` (JSON or like it); ``lines`` (level
         names with values); ``joined`` (values between separators); ``text`` (none of these); ``refusal``; ``empty``.
     label : label path or None
-        The valid path that the whole answer spells, for ``label``.
+        The valid path that the answer spells, for ``label``.
+    others : tuple of str
+        What the answer says besides and contradicts: labels or values that it corrected, or alternatives.
     """
 
-    values: tuple[str | None, ...]
+    values: Values
     parts: tuple[str, ...]
     text: str
     how: How
     label: LabelPath | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -63,8 +61,8 @@ def parse(answer: str, taxonomy: Taxonomy | Lexicon, levels: Sequence[str] | Non
     """Read one raw answer.
 
     The schema's separator and known values come first, because real values contain ``/``, ``&``, commas and ``|``:
-    an answer that spells a valid path is that path, whatever stands between its values. Then objects, lines with level
-    names, and values between separators are tried in this order.
+    an answer that spells a valid path is that path, whatever stands between its values. Then objects and valid labels
+    wherever they stand, lines with level names, and values between separators are tried in this order.
 
     Parameters
     ----------
@@ -82,60 +80,156 @@ def parse(answer: str, taxonomy: Taxonomy | Lexicon, levels: Sequence[str] | Non
     """
     lexicon = taxonomy if isinstance(taxonomy, Lexicon) else Lexicon.of(taxonomy)
     names = tuple(levels) if levels is not None else lexicon.taxonomy.levels
-    nothing: tuple[str | None, ...] = (None,) * len(names)
-    text = _unwrapped(answer[:LONGEST])
+    text = plain_text(answer)
     if not any(sign.isalnum() for sign in text):
         known = lexicon.is_known(form_key(text)) if text else False
-        return Parsed(nothing, (text,), text, "text") if known else Parsed(nothing, (), text, "empty")
+        return _nothing(names, text, "text", (text,)) if known else _nothing(names, text, "empty")
+    return _whole(text, lexicon) or _read(text, names, lexicon)
+
+
+def _nothing(names: Sequence[str], text: str, how: How, parts: tuple[str, ...] = ()) -> Parsed:
+    return Parsed((None,) * len(names), parts, text, how)
+
+
+def _whole(text: str, lexicon: Lexicon) -> Parsed | None:
+    """Return the valid label that a whole text spells, if it does."""
     exact = lexicon.taxonomy.parse(text)
     if exact is not None:
         return Parsed(exact, (), text, "label", exact)
     written, key = letters_and_key(text)
     rows = lexicon.whole.get(written) or lexicon.whole.get(key, ())
-    if rows:
-        label = _most_alike([lexicon.paths[row] for row in rows], text)
-        return Parsed(_as_written(label, text, lexicon), (), text, "label", label)
+    if not rows:
+        return None
+    label = lexicon.paths[most_alike(rows, text, lexicon)]
+    return Parsed(_as_written(label, text, lexicon), (), text, "label", label)
+
+
+def _read(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed:
+    """Read a text that is not a valid label as a whole."""
     if "{" in text or "[" in text:
-        found = read_object(text, names, lexicon)
-        if found is not None:
-            values, parts, joined = found
-            if joined is not None:
-                return parse(joined, lexicon, names)
-            return Parsed(values, parts, text, "object")
-    named = read_lines(text, names)
-    if named is not None:
-        return Parsed(named, (), text, "lines")
-    parts = split_label(text, lexicon)
-    if len(parts) == len(names) and SEPARATOR in text:
-        return Parsed(tuple(part or None for part in parts), (), text, "joined")
-    if is_refusal(text, lexicon):
-        return Parsed(nothing, (), text, "refusal")
-    return Parsed(nothing, parts, text, "joined" if len(parts) > 1 else "text")
+        parsed = _read_objects(text, names, lexicon)
+        if parsed is not None:
+            return parsed
+    clear = _cleared(text, lexicon)
+    if clear != text:
+        text = clear.strip(WRAPPING)
+        whole = _whole(text, lexicon)
+        if whole is not None:
+            return whole
+    labels = labels_in(text, lexicon)
+    if labels:
+        return _of_statements(labels, text, "joined", lexicon)
+    tagged = as_lines(text, names)
+    named = read_lines(tagged, names, lexicon)
+    if named:
+        return _of_statements(named, text, "lines", lexicon)
+    if tagged != text:
+        text = tagged.strip(WRAPPING)
+        labels = labels_in(text, lexicon)
+        if labels:
+            return _of_statements(labels, text, "joined", lexicon)
+    return _read_parts(text, names, lexicon)
+
+
+def _cleared(text: str, lexicon: Lexicon) -> str:
+    """Return a text without list marks, escapes and repetition, where it then says more."""
+    if "\n" in text:
+        text = unlisted(text)
+    if "&" in text or "\\" in text or "%" in text:
+        bare = undone(text)
+        if bare != text and _said(bare, lexicon) > _said(text, lexicon):
+            text = bare
+    if len(text) > _LONG or text.count(SEPARATOR) >= 2 * (len(lexicon.levels) - 1):
+        text = once(text)
+    return text
+
+
+def _said(text: str, lexicon: Lexicon) -> int:
+    """Return how many letters of a text are in known values."""
+    return sum(map(len, (key for key, _ in mentions(text, lexicon))))
+
+
+def _read_objects(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed | None:
+    """Read a text with brackets; None where they say less than the rest of it."""
+    found = read_objects(text, names, lexicon)
+    if found.broken and not any(all(values) for values, _ in found.statements):
+        # A broken object with the right names is read by its names, which survive more than brackets and quotes do.
+        named = read_lines(text, names, lexicon)
+        if not any(all(values) for values, _ in named):
+            tolerant = read_broken(text if found.rest == text else found.rest, names, lexicon)
+            found.loose = found.loose or tolerant.loose
+            named = max(named, tolerant.statements, key=lambda said: _levels(said, lexicon))
+        if _levels(named, lexicon) > _levels(found.statements, lexicon):
+            found.statements = named
+    if found.statements:
+        return _of_statements(found.statements, text, "object", lexicon)
+    rest = found.rest.strip(WRAPPING)
+    if rest != text and _says_more(rest, found, names, lexicon):
+        return _whole(rest, lexicon) or _read(rest, names, lexicon)
+    joined = joined_in(found.loose)
+    if joined is not None:
+        return parse(joined, lexicon, names) if len(joined) < len(text) else None
+    known = [value for value in found.loose if lexicon.is_known(form_key(value))]
+    if not known:
+        return None
+    parts = tuple(found.loose if len(found.loose) <= len(names) else known)
+    return Parsed((None,) * len(names), parts, text, "object")
+
+
+def _levels(statements: Sequence[Statement], lexicon: Lexicon) -> int:
+    return sum(map(bool, combined(statements, lexicon)[0])) if statements else 0
+
+
+def _says_more(rest: str, found: Objects, names: tuple[str, ...], lexicon: Lexicon) -> bool:
+    """Tell whether the text beside objects says more about the levels than their loose values do."""
+    if not any(map(str.isalnum, rest)):
+        return False
+    joined = joined_in(found.loose)
+    if joined is None and not found.loose:
+        return True
+    if SEPARATOR in rest or read_lines(rest, names, lexicon):
+        return joined is None or SEPARATOR not in joined
+    return _said(rest, lexicon) > sum(_said(value, lexicon) for value in found.loose)
+
+
+def _of_statements(statements: Sequence[Statement], text: str, how: How, lexicon: Lexicon) -> Parsed:
+    values, others = combined(statements, lexicon)
+    label = tuple(value or "" for value in values)
+    if label in lexicon.taxonomy:
+        return Parsed(label, (), text, "label", label, others)
+    return Parsed(values, (), text, how, None, others)
+
+
+def _read_parts(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed:
+    """Read values between separators, or a text without any."""
+    if SEPARATOR not in text:
+        plain = without_refusal(text, lexicon)
+        if not plain:
+            return _nothing(names, text, "refusal")
+        if plain != text:
+            return _whole(plain, lexicon) or _read(plain, names, lexicon)
+    parts = _as_list(text, names, lexicon) or split_label(text, lexicon)
+    if len(parts) == len(names):
+        values = tuple(meant(part, level, lexicon, names) if part else None for level, part in enumerate(parts))
+        if not any(values):
+            return _nothing(names, text, "refusal")
+        if SEPARATOR in text or None in values:
+            return Parsed(values, (), text, "joined")
+        return Parsed((None,) * len(names), tuple(value or "" for value in values), text, "joined")
+    parts = tuple(part for part in parts if part)
+    return _nothing(names, text, "joined" if len(parts) > 1 else "text", parts)
+
+
+def _as_list(text: str, names: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
+    """Return the lines of a text with a line for each level, of which one at least is a value."""
+    lines = tuple(line.strip(WRAPPING) for line in text.splitlines()) if "\n" in text else ()
+    told = len(lines) == len(names) and any(lexicon.is_known(form_key(line)) for line in lines)
+    return lines if told else ()
 
 
 def _as_written(label: LabelPath, text: str, lexicon: Lexicon) -> LabelPath:
     """Return the values of a label as the answer has them, where what stands between them can be told."""
     parts = split_label(text, lexicon)
-    parts = tuple(part.strip(_WRAPPING + "[]{}().,") for part in parts)
+    parts = tuple(part.strip(WRAPPING + "[]{}().,") for part in parts)
     same = len(parts) == len(label) and all(map(is_same_form, parts, label))
     return parts if same else label
-
-
-def _most_alike(paths: Sequence[LabelPath], text: str) -> LabelPath:
-    """Return the path that is written most like `text`, of paths with the same letters."""
-    if len(paths) == 1:
-        return paths[0]
-    folded = text.casefold()
-    glued = "".join(folded.split())
-
-    def rank(path: LabelPath) -> float:
-        written = " ".join(path).casefold()
-        spaced = Indel.normalized_similarity(written, folded)
-        return 3.0 * Indel.normalized_similarity("".join(written.split()), glued) + spaced
-
-    return max(paths, key=rank)
-
-
-def _unwrapped(text: str) -> str:
-    text = (_CONTROL.sub("", text) if "<" in text or "[" in text else text).strip()
-    return (_FENCE.sub("", text) if "```" in text else text).strip(_WRAPPING)

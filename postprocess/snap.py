@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from catalog.errors import ShelfmarkError, nearest
@@ -175,6 +175,8 @@ class Snapper:
     def _snapped(self, case: Case | None, hints: Hints) -> Snapped:
         if case is None:
             return Snapped(None, "fallback", 0.0)
+        if case.parsed.others:
+            return self._contradicted(case, hints)
         if case.plain is not None:
             if len(case.parsed.parts) > len(case.plain):
                 return self._result(Solution(case.plain, self._solver.total, 1.0, case.first), case, hints)
@@ -184,6 +186,16 @@ class Snapper:
         if solution is None:
             return Snapped(None, "fallback", 0.0, (), case.told)
         return self._result(solution, case, hints)
+
+    def _contradicted(self, case: Case, hints: Hints) -> Snapped:
+        """Return what is made of an answer that contradicts itself: less sure, and with what it overrode as dropped."""
+        others = case.parsed.others
+        one = self._snapped(case._replace(parsed=replace(case.parsed, others=())), hints)
+        sureness = round(one.sureness / (1 + len(others)), 6)
+        changes = (*one.changes, *(Change("", other, "", "dropped") for other in others))
+        if one.path is None or sureness < self.leave_below:
+            return Snapped(None, "left" if one.path else one.status, sureness, changes, one.answered)
+        return Snapped(one.path, "repaired", sureness, changes, one.answered)
 
     def _result(self, solution: Solution, case: Case, hints: Hints) -> Snapped:
         path, reading = solution.path, solution.reading

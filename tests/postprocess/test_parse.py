@@ -118,3 +118,109 @@ def test_a_value_of_signs_alone_is_an_answer():
 def test_deep_nesting_is_no_error(taxonomy):
     for answer in ("[" * 3000, '{"a":' * 3000, "{" * 3000 + "}" * 3000, '{"supergroup": ' * 40 + '"pantry"'):
         parse(answer, taxonomy)
+
+
+KETCHUP = ("pantry", "sauces", "ketchup, mustard", "heinz")
+JOINED, OTHER = "__".join(CIDER), "__".join(PASTA)
+LINES = "\n".join(f"{name}: {value}" for name, value in zip(NAMES, CIDER, strict=True))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"Based on [the description], I choose {JOINED}",
+        f"[INFO] {JOINED}",
+        " > ".join(CIDER) + " [source: label]",
+        '{"thoughts": "none"}\n' + JOINED,
+        '{"indoml_id": 0, "description": "heinz ketchup", "retailer": "pantry"}\n' + JOINED,
+        'Input was {"description": "heinz beans"}. Output: ' + as_object(CIDER),
+        f"<think>maybe {OTHER}, but no</think>\n{JOINED}",
+        f"maybe {as_object(PASTA)}, but no</think>\n{as_object(CIDER)}",
+        f"{JOINED}\n<think>or {OTHER}",
+        "<think>" + "well " * 3000 + f"</think>{JOINED}",
+        "well, " * 2000 + JOINED,
+        "well, " * 2000 + as_object(CIDER),
+        f"not {OTHER} but {JOINED}",
+        f"{JOINED}, not {OTHER}",
+        '{"original_brand": "heinz", "module_reasoning": "not beans baked", "supergroup_id": 3, "age_group": "adult", '
+        '"brand_candidates": ["heinz", "bulmers"], "group_confidence": 0.3, ' + as_object(CIDER)[1:],
+        'Format: {"supergroup": "...", "group": "...", "module": "...", "brand": "..."}\nAnswer: ' + as_object(CIDER),
+        json.dumps(dict(zip(NAMES[:2], CIDER[:2], strict=True)))
+        + json.dumps(dict(zip(NAMES[2:], CIDER[2:], strict=True))),
+        as_object(CIDER).replace('"bulmers"', '{"bulmers": true}'),
+        as_object(CIDER).replace("bulmers", "bulmers (a guess)"),
+        f"Not sure, but: {' > '.join(CIDER)}",
+        f"{' > '.join(CIDER)} (not sure)",
+        " ".join([JOINED] * 100),
+        "| supergroup | group | module | brand |\n|---|---|---|---|\n| " + " | ".join(CIDER) + " |",
+        "| Level | Value |\n|---|---|\n"
+        + "\n".join(f"| {name} | {value} |" for name, value in zip(NAMES, CIDER, strict=True)),
+        "\n".join(f"<{name}>{value}</{name}>" for name, value in zip(NAMES, CIDER, strict=True)),
+        "\n".join(f"<a>{value}</a>" for value in CIDER),
+        "\n".join(f"{number}. {value}" for number, value in enumerate(CIDER)),
+        "<br>".join(CIDER),
+        "\\n".join(CIDER),
+        JOINED.replace("_", "\\_"),
+        JOINED.replace("__", "\\u005f\\u005f"),
+        JOINED.replace(" ", "%20"),
+        json.dumps(as_object(CIDER)),
+        "__".join(f"{value}[{name}]" for name, value in zip(NAMES, CIDER, strict=True)),
+        LINES.replace("module: cider", "module: not coffee but cider"),
+    ],
+)
+def test_a_label_is_found_wherever_it_stands(taxonomy, answer):
+    parsed = parse(answer, taxonomy)
+    assert (parsed.values, parsed.others) == (CIDER, ())
+
+
+@pytest.mark.parametrize("sign", ["&amp;", "\\u0026", "&#38;"])
+def test_entities_and_escapes_are_undone(taxonomy, sign):
+    assert parse(OTHER.replace("&", sign), taxonomy).values == PASTA
+
+
+@pytest.mark.parametrize(
+    ("answer", "label", "others"),
+    [
+        (f"{OTHER}\nCorrection: {JOINED}", CIDER, (OTHER,)),
+        (f"{as_object(PASTA)}\nCorrection: {as_object(CIDER)}", CIDER, (OTHER,)),
+        (f"{OTHER}. Wait, no: {as_object(CIDER)}", CIDER, (OTHER,)),
+        (LINES.replace("cider", "coffee") + "\nCorrection:\n" + LINES, CIDER, None),
+        (f"{JOINED}|{OTHER}", CIDER, (OTHER,)),
+        (f"[{as_object(CIDER)}, {as_object(PASTA)}]", CIDER, (OTHER,)),
+        (as_object(CIDER).replace('"bulmers"', '["heinz", "bulmers"]'), CIDER, ("heinz",)),
+        (f"{as_object(KETCHUP)}\nThe module is pizza & pasta", KETCHUP, None),
+        (f"{JOINED}\n{JOINED[:-3]}", CIDER, ()),
+    ],
+)
+def test_of_two_labels_one_holds_and_the_other_is_told(taxonomy, answer, label, others):
+    parsed = parse(answer, taxonomy)
+    assert parsed.label == label
+    assert others is None or parsed.others == others
+
+
+@pytest.mark.parametrize(
+    "nothing", ["unknown", "N/A", "not specified", "NaN", "none", "<brand>", "Brand", "string", "null", "...", "…"]
+)
+def test_a_placeholder_is_no_value(taxonomy, nothing):
+    path = (*CIDER[:3], nothing)
+    for answer in ("__".join(path), as_object(path), LINES.replace("bulmers", nothing)):
+        assert parse(answer, taxonomy).values == (*CIDER[:3], None)
+
+
+def test_a_placeholder_that_the_taxonomy_knows_is_a_value():
+    odd = Taxonomy(("module", "brand"), {("gin", "unknown"): 1, ("brand", "none"): 1, ("rum", "x"): 1})
+    assert parse("rum__unknown", odd).values == ("rum", "unknown")
+    assert parse("brand__none", odd).label == ("brand", "none")
+    assert parse("supergroup__group__module__brand", Taxonomy(NAMES, {CIDER: 1})).how == "refusal"
+
+
+def test_a_label_that_runs_on_is_not_cut():
+    shelves = Taxonomy(("module", "brand"), {("sauce", "coles"): 9, ("sauce", "coles simply"): 1})
+    assert parse("sauce__coles sumply", shelves).values == ("sauce", "coles sumply")
+    assert parse("sauce__coles is right.", shelves).label == ("sauce", "coles")
+
+
+def test_refusal_words_beside_values_are_talk(taxonomy):
+    assert parse("coffee, heinz (uncertain)", taxonomy).parts == ("coffee", "heinz")
+    assert parse("I'm not sure. coffee", taxonomy).text == "coffee"
+    assert parse("Sorry - evian", taxonomy).text == "evian"

@@ -100,6 +100,36 @@ def test_a_value_too_many_is_dropped_and_said(snapper):
     assert [tuple(change) for change in snapped.changes] == [("", "cider", "", "dropped")]
 
 
+def test_an_answer_that_contradicts_itself_is_less_sure_and_says_what_was_dropped(snapper):
+    snapped = snapper.snap("__".join(PASTA) + "\nCorrection: " + "__".join(CIDER))
+    assert (snapped.path, snapped.status, snapped.sureness) == (CIDER, "repaired", 0.5)
+    assert [tuple(change) for change in snapped.changes] == [("", "__".join(PASTA), "", "dropped")]
+    unsure = Snapper(snapper.taxonomy, leave_below=0.9).snap("__".join(PASTA) + "\nNo: " + "__".join(CIDER))
+    assert (unsure.path, unsure.status, unsure.answered) == (None, "left", CIDER)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "| supergroup | group | module | brand |\n|---|---|---|---|\n| beverage alcoholc | cidr | cider | bulmrs |",
+        "<a>beverages alcoholc</a>\n<a>cider</a>\n<a>cider</a>\n<a>bulmrs</a>",
+        "1. beverages alcoholc\n2. cider\n3. cider\n4. bulmrs",
+        "[beverages alcoholc] > [cider] > [cider] > [bulmrs]",
+        "[INFO] beverages alcoholic__cider__cider__bulmrs",
+        " ".join(["beverages alcoholic__cider__cider__bulmrs"] * 50),
+        "Not sure, but: beverages alcoholic > cider > cider > bulmrs",
+        "cider" + " " * 3900 + "bulmers",
+        "cider" + "\n" * 3900 + "bulmers",
+        "____bulmers",
+        '{"description": "heinz beans", "retailer": "corner"}\nbeverages alcoholic__cider__cider__bulmrs',
+    ],
+)
+def test_misspelt_labels_in_other_forms(snapper, answer):
+    snapped = snapper.snap(answer)
+    assert snapped.path == CIDER
+    assert all(change.became for change in snapped.changes)
+
+
 def test_many_are_snapped_like_one(snapper):
     answers = ["pantry__beans__baked beans__hienz", "", "cider bulmers", "pantry__heinz", "pantry__heinz"]
     texts = ["", "", "", "tom ketchup", "baked beans"]
