@@ -115,7 +115,7 @@ class SentenceEncoder:
             if progress is not None:
                 progress(len(block))
         dense = np.stack([known[text] for text in texts]) if len(texts) else np.zeros((0, 1), dtype=np.float32)
-        return Vectors(np.ascontiguousarray(dense), None, 0)
+        return Vectors(np.ascontiguousarray(dense), None)
 
     def save(self, folder: Path) -> None:
         """Write which weights these are; the model itself stays where it is."""

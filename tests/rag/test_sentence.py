@@ -135,7 +135,7 @@ def test_sentences_are_near_by_meaning(minilm: str) -> None:
     told: list[int] = []
     found = encoder.encode(SHELF, told.append)
     assert sum(told) == len(SHELF)
-    assert (found.dense.shape, found.dense.dtype, found.sparse, found.exact_from) == ((6, 384), np.float32, None, 0)
+    assert (found.dense.shape, found.dense.dtype, found.sparse) == ((6, 384), np.float32, None)
     np.testing.assert_allclose(np.linalg.norm(found.dense, axis=1), 1, atol=1e-5)
     cosines = found.dense @ found.dense.T
     assert cosines[0, 1] > max(cosines[0, 2], cosines[0, 3])
@@ -186,7 +186,7 @@ def test_an_index_of_sentences(minilm: str, prefix: str, shop, tmp_path) -> None
     queries = shop.test.take(range(20))
     vectors = loaded.encoder.encode(queries.texts)
     found = shortlist(loaded, vectors, queries, filter_by="none", enough=5)
-    dense = vectors.dense[:, vectors.exact_from :] @ loaded.vectors.dense[:, vectors.exact_from :].T
+    dense = vectors.dense @ loaded.vectors.dense.T
     if vectors.sparse is not None:
         dense = dense + (vectors.sparse @ loaded.vectors.sparse.T).toarray()
     expected = np.take_along_axis(dense, np.maximum(found.rows, 0), axis=1)
