@@ -45,6 +45,7 @@ def choose(texts: Sequence[str], confidence: NDArray[np.float64], rows: int) -> 
     chosen_texts = [texts[row] for row in pool]
     encoder.fit(chosen_texts)
     vectors = encoder.encode(chosen_texts).sparse
+    assert vectors is not None
     doubt = 1 - confidence[pool] + 1e-9
     distance = np.ones(len(pool))
     taken: list[int] = []

@@ -102,9 +102,7 @@ class Index:
         if self.vectors.sparse is not None:
             for name in ("data", "indices", "indptr"):
                 np.save(folder / f"sparse_{name}.npy", getattr(self.vectors.sparse, name))
-            np.save(
-                folder / "sparse_shape.npy", np.array([self.vectors.sparse.shape[1], self.vectors.dense.shape[1]])
-            )
+            np.save(folder / "sparse_shape.npy", np.array([self.vectors.sparse.shape[1], self.vectors.dense.shape[1]]))
         save_encoder(self.encoder, folder)
 
     @classmethod
@@ -152,7 +150,8 @@ def _write_dense(dense: NDArray[np.float32], file: Path) -> None:
 
 def _read_vectors(folder: Path, rows: int) -> tuple[Vectors, Any]:
     """Return the vectors, and what must be kept as long as they are used."""
-    dense, found, flat = np.zeros((rows, 0), dtype=np.float32), None, None
+    dense, found = np.zeros((rows, 0), dtype=np.float32), None
+    flat: Any = None
     features = columns = 0
     if any(folder.glob("sparse_*.npy")):
         parts = [np.load(folder / f"sparse_{name}.npy", mmap_mode="r") for name in ("data", "indices", "indptr")]

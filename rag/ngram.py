@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ class NgramEncoder:
         distinct = list(place)
         if progress is not None:
             progress(len(texts) - len(distinct))
-        blocks = [sparse.csr_array((0, FEATURES * len(self._fields)), dtype=np.float32)]
+        blocks: list[Any] = [sparse.csr_array((0, FEATURES * len(self._fields)), dtype=np.float32)]
         for start in range(0, len(distinct), BLOCK_ROWS):
             blocks.append(self._encoded(distinct[start : start + BLOCK_ROWS]))
             if progress is not None:

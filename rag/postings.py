@@ -8,7 +8,7 @@ from scipy import sparse
 
 
 class Postings:
-    """Rows by n-gram: what a few letters of a query share with thousands of rows is added up without a look at the rest.
+    """Rows by n-gram: what a query has in common with thousands of rows is added up, and the rest is not looked at.
 
     Parameters
     ----------

@@ -14,10 +14,13 @@ TokenCounter = Callable[[Messages], int]
 AROUND_TURN = 8
 """Tokens that a chat template puts around a turn: Llama 3 puts 5, others fewer; and it opens the answer."""
 
-_KINDS = bytes(
-    ord("a") if chr(byte).isalpha() else ord("0") if chr(byte).isdigit() else byte if byte == ord(" ") else ord(".")
-    for byte in range(128)
-) + b"." * 128
+_KINDS = (
+    bytes(
+        ord("a") if chr(byte).isalpha() else ord("0") if chr(byte).isdigit() else byte if byte == ord(" ") else ord(".")
+        for byte in range(128)
+    )
+    + b"." * 128
+)
 _WIDE = re.compile(b" {2,}")
 
 
