@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,17 @@ def test_a_damaged_line(tmp_path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": "a"\n')
     with pytest.raises(ShelfmarkError, match="line 1: damaged"):
         RecordedAnswers(tmp_path / "a.jsonl")
+
+
+def test_memory_does_not_hold_the_answers(tmp_path) -> None:
+    rows = 20_000
+    with open(tmp_path / "a.jsonl", "w") as out:
+        for row in range(rows):
+            out.write(json.dumps(Completion(f"{row}-00000000", "x" * 100, [-1.0] * 20).to_dict()) + "\n")
+    tracemalloc.start()
+    found = RecordedAnswers(tmp_path / "a.jsonl")
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["17-00000000"].text == "x" * 100
+    assert held < 40 * rows  # bytes; a line is 300 of them
+    assert peak < 80 * rows
