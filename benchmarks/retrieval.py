@@ -334,10 +334,10 @@ def search(work: Path, data: Path, rows: int) -> None:
     console.print(table)
     console.print(
         f"{base / mine['cpu'] / GOALS['times flat']:.2f} of the {GOALS['times flat']:.0f} times the flat search that "
-        f"are the goal. shelfmark keeps 200 candidates of a row with their exact similarity, the others {K}; its slices "
-        f"take {mine['slices']:.1f} s once. Encoding is in none ({mine['encode'] * 1000:.2f} ms a row). recall@5: as "
-        "similar as the fifth of the slice at least, by exact, unprojected cosine; what the peers search are the same "
-        f"n-grams in {SKETCH} dimensions\n"
+        f"are the goal. shelfmark keeps 200 candidates of a row with their exact similarity, the others {K}; its "
+        f"slices take {mine['slices']:.1f} s once. Encoding is in none ({mine['encode'] * 1000:.2f} ms a row). "
+        "recall@5: as similar as the fifth of the slice at least, by exact, unprojected cosine; what the peers "
+        f"search are the same n-grams in {SKETCH} dimensions\n"
     )
 
 
