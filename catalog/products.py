@@ -157,13 +157,14 @@ def stream_products(
 
 
 def _unique_rows(path: Path, schema: Schema, required: tuple[str, ...] = ()) -> Iterator[Row]:
-    seen: dict[RowId, str] = {}
+    seen: set[RowId] = set()
     optional = [column for column in (schema.retailer, schema.price) if column]
     for row in read_table(path, required=(schema.id, *schema.text, *required), optional=optional):
         name = row.id(schema.id)
         if name in seen:
-            raise row.fault(f"the id {name!r} occurs twice, first in {seen[name]}; each row needs its own", schema.id)
-        seen[name] = row.place
+            first = next(other.place for other in read_table(path) if other.id(schema.id) == name)
+            raise row.fault(f"the id {name!r} occurs twice, first in {first}; each row needs its own", schema.id)
+        seen.add(name)
         yield row
 
 
@@ -215,11 +216,13 @@ def read_labels(path: str | Path, schema: Schema) -> dict[RowId, LabelPath]:
         When a row or the file is wrong, or an id occurs twice.
     """
     labels: dict[RowId, LabelPath] = {}
+    same: dict[LabelPath, LabelPath] = {}  # many rows have one path: it is in memory once
     for row in read_table(path, required=(schema.id, *schema.levels)):
         name = row.id(schema.id)
         if name in labels:
             raise row.fault(f"the id {name!r} occurs twice; each row needs its own", schema.id)
-        labels[name] = row.label(schema.levels)
+        label = row.label(schema.levels)
+        labels[name] = same.setdefault(label, label)
     return labels
 
 

@@ -44,14 +44,15 @@ def choose(texts: Sequence[str], confidence: NDArray[np.float64], rows: int) -> 
     encoder = NgramEncoder()
     chosen_texts = [texts[row] for row in pool]
     encoder.fit(chosen_texts)
-    dense = encoder.encode(chosen_texts).dense
+    vectors = encoder.encode(chosen_texts).sparse
+    assert vectors is not None
     doubt = 1 - confidence[pool] + 1e-9
     distance = np.ones(len(pool))
     taken: list[int] = []
     for _ in range(min(rows, len(pool))):
         at = int(np.argmax(doubt * distance))
         taken.append(at)
-        distance = np.minimum(distance, np.maximum(1 - dense @ dense[at], 1e-6))
+        distance = np.minimum(distance, np.maximum(1 - (vectors @ vectors[[at]].T).toarray()[:, 0], 1e-6))
         doubt[at] = -1.0
     return pool[taken]
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion, Request
 from classify.engines.base import Engine, KeepsBooks
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.progress import Progress
+from classify.recorded_answers import RecordedAnswers
 
 ANSWERS = "completions.jsonl"
 ASKED = "asked.jsonl"
@@ -32,13 +36,9 @@ def read_requests(files: Iterable[Path]) -> Iterator[Request]:
                 yield Request.from_dict(line)
 
 
-def read_answers(folder: Path) -> dict[str, Completion]:
+def read_answers(folder: Path) -> RecordedAnswers:
     """Return what is recorded, by request id: the last answer of each, an answer before an error."""
-    found: dict[str, Completion] = {}
-    for line in read_lines(folder / ANSWERS):
-        if "error" not in line or line["id"] not in found:
-            found[line["id"]] = Completion.from_dict(line)
-    return found
+    return RecordedAnswers(folder / ANSWERS)
 
 
 def answered(folder: Path, *, again: bool = False) -> set[str]:
@@ -88,8 +88,10 @@ def ask(
     # Without answers nothing is known of what was asked before: someone took them away.
     with GrowingLines(folder / ANSWERS) as lines, _asked(folder, engine, keep=0 if fresh else None) as asked:
         done = answered(folder, again=again)
-        ids = [request.id for request in read_requests(files)]
-        missing = sum(name not in done for name in ids)
+        wanted = missing = 0
+        for request in read_requests(files):
+            wanted += 1
+            missing += request.id not in done
 
         def sent() -> Iterator[Request]:
             for request in read_requests(files):
@@ -111,8 +113,8 @@ def ask(
             advance(len(taken))
             count += len(taken)
 
-        with progress("answer", len(ids)) as advance, closing(_closable(engine.complete(sent()))) as completions:
-            advance(len(ids) - missing)
+        with progress("answer", wanted) as advance, closing(_closable(engine.complete(sent()))) as completions:
+            advance(wanted - missing)
             try:
                 for completion in completions:
                     held.append(completion.to_dict())
@@ -151,15 +153,18 @@ def tally(folder: Path) -> dict[str, Any]:
 def recorded(folder: Path) -> tuple[dict[str, Any], Counter[str]]:
     """Return what `tally` counts, and how often each request was in flight when a process ended."""
     counts = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0}
-    errors: dict[str, bool] = {}
+    every, good = array("q"), array("q")  # hashes of ids: a name for each of many rows would take memory
     in_flight = Counter(read_lines(folder / ASKED) if (folder / ASKED).exists() else ())
     for line in read_lines(folder / ANSWERS):
-        in_flight[line["id"]] -= 1
-        errors[line["id"]] = "error" in line and errors.get(line["id"], True)
+        if line["id"] in in_flight:
+            in_flight[line["id"]] -= 1
+        every.append(hash(line["id"]))
+        if "error" not in line:
+            good.append(every[-1])
         counts["prompt_tokens"] += line["prompt_tokens"]
         counts["completion_tokens"] += line["completion_tokens"]
-    counts["errors"] = sum(errors.values())
-    counts["answers"] = len(errors) - counts["errors"]
+    counts["answers"] = len(np.unique(good))
+    counts["errors"] = len(np.unique(every)) - counts["answers"]
     in_flight = +in_flight
     unsure = count_lines(folder / LOST)
     return {**counts, "asked_again": in_flight.total(), **({"unsure": unsure} if unsure else {})}, in_flight

@@ -24,24 +24,21 @@ SHORT_NAMES = {
 
 @dataclass
 class Vectors:
-    """Encoded texts: dense vectors to search with, and what their exact similarity is computed from.
+    """Encoded texts.
 
-    The exact similarity of two texts is the inner product of their `sparse` rows (where there are any) plus that of
-    their `dense` columns from `exact_from` on. It is a cosine: all vectors have unit length.
+    The similarity of two texts is the inner product of their `dense` rows plus that of their `sparse` rows, where there
+    are any. It is a cosine: both together have unit length.
 
     Attributes
     ----------
     dense : ndarray of float32, shape (rows, dimensions)
-        Unit length; the columns before `exact_from` approximate `sparse`.
+        Of no columns where an encoder makes none.
     sparse : csr_array of float32, shape (rows, features), or None
-        The unprojected vectors.
-    exact_from : int
-        The first dense column that is exact; equals the number of dimensions where none is.
+        None where an encoder makes none.
     """
 
     dense: NDArray[np.float32]
     sparse: sparse.csr_array | None
-    exact_from: int
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -49,7 +46,7 @@ class Vectors:
 
     def take(self, rows: NDArray[np.intp]) -> Vectors:
         """Return the given rows, in the given order."""
-        return Vectors(self.dense[rows], None if self.sparse is None else self.sparse[rows], self.exact_from)
+        return Vectors(self.dense[rows], None if self.sparse is None else self.sparse[rows])
 
 
 class Encoder(Protocol):
@@ -90,8 +87,7 @@ class HybridEncoder:
         half = np.float32(np.sqrt(0.5))
         lexical, semantic = self._lexical.encode(texts), self._semantic.encode(texts, progress)
         dense = np.hstack([lexical.dense * half, semantic.dense * half])
-        exact = None if lexical.sparse is None else sparse.csr_array(lexical.sparse * half)
-        return Vectors(dense, exact, lexical.exact_from)
+        return Vectors(dense, None if lexical.sparse is None else sparse.csr_array(lexical.sparse * half))
 
     def save(self, folder: Path) -> None:
         """Write both parts."""

@@ -1,13 +1,13 @@
-"""The index of labelled products: a FAISS index of their vectors, with their metadata in Parquet."""
+"""The index of labelled products: their vectors, dense ones in FAISS's format, and their metadata in Parquet."""
 
 from __future__ import annotations
 
 import errno
 import itertools
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,9 @@ from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from rag.encoders import Encoder, Progress, Vectors, load_encoder, save_encoder
+from rag.postings import Postings
+
+DENSE = "index.faiss"
 
 
 class Index:
@@ -61,6 +64,11 @@ class Index:
         """Return the number of rows."""
         return len(self.labels)
 
+    @cached_property
+    def postings(self) -> Postings | None:
+        """The sparse vectors by n-gram, where there are any."""
+        return None if self.vectors.sparse is None else Postings(self.vectors.sparse)
+
     @classmethod
     def build(cls, train: Products, schema: Schema, encoder: Encoder, progress: Progress | None = None) -> Index:
         """Fit `encoder` on the products and index them.
@@ -77,14 +85,10 @@ class Index:
         return cls(encoder, encoder.encode(products.texts, progress), products, schema)
 
     def save(self, folder: Path) -> None:
-        """Write ``index.faiss``, ``rows.parquet``, the exact vectors and the encoder into `folder`."""
+        """Write ``rows.parquet``, the encoder, and the vectors: ``index.faiss``, ``sparse_*.npy`` or both."""
         folder.mkdir(parents=True, exist_ok=True)
-        flat = faiss.IndexFlatIP(self.vectors.dense.shape[1])
-        flat.add(self.vectors.dense)
-        try:
-            faiss.write_index(flat, str(folder / "index.faiss"))
-        except RuntimeError:
-            raise OSError(errno.EIO, "cannot be written; is the disk full?", str(folder / "index.faiss")) from None
+        if self.vectors.dense.shape[1]:
+            _write_dense(self.vectors.dense, folder / DENSE)
         products = self.products
         columns: dict[str, pa.Array] = {
             "id": pa.array([str(name) for name in products.ids]),
@@ -97,8 +101,8 @@ class Index:
         pq.write_table(pa.table(columns), folder / "rows.parquet")
         if self.vectors.sparse is not None:
             for name in ("data", "indices", "indptr"):
-                np.save(folder / f"exact_{name}.npy", getattr(self.vectors.sparse, name))
-            np.save(folder / "exact_shape.npy", np.array([self.vectors.sparse.shape[1], self.vectors.exact_from]))
+                np.save(folder / f"sparse_{name}.npy", getattr(self.vectors.sparse, name))
+            np.save(folder / "sparse_shape.npy", np.array([self.vectors.sparse.shape[1], self.vectors.dense.shape[1]]))
         save_encoder(self.encoder, folder)
 
     @classmethod
@@ -112,32 +116,63 @@ class Index:
         """
         encoder = load_encoder(folder)
         try:
-            flat: Any = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
-            dense = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
-            exact, exact_from = None, 0
-            if any(folder.glob("exact_*.npy")):
-                parts = [np.load(folder / f"exact_{name}.npy", mmap_mode="r") for name in ("data", "indices", "indptr")]
-                features, exact_from = (int(value) for value in np.load(folder / "exact_shape.npy"))
-                exact = sparse.csr_array(tuple(parts), shape=(flat.ntotal, features))
             table = pq.read_table(folder / "rows.parquet")
-            levels = [table[f"level.{level}"].to_pylist() for level in schema.levels]
+            levels = [_cells(table[f"level.{level}"]) for level in schema.levels]
+            same: dict[LabelPath, LabelPath] = {}
             products = Products(
                 ids=table["id"].to_pylist(),
                 columns={name: table[f"text.{name}"].to_pylist() for name in schema.text},
-                retailers=table["retailer"].to_pylist(),
+                retailers=_cells(table["retailer"]),
                 prices=table["price"].to_numpy(zero_copy_only=False).astype(np.float64),
-                labels=list(zip(*levels, strict=True)),
+                labels=[same.setdefault(path, path) for path in zip(*levels, strict=True)],
             )
-            if not len(products) == flat.ntotal:
-                raise ValueError(f"{len(products)} rows, {flat.ntotal} vectors")
+            vectors, flat = _read_vectors(folder, len(products))
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
             reason = str(error).strip().splitlines()[-1][:160] if str(error).strip() else type(error).__name__
             raise ShelfmarkError(f"{folder}: damaged or of another version ({reason}); fit the model again") from None
-        index = cls(encoder, Vectors(dense, exact, exact_from), products, schema)
-        index._flat = flat  # the vectors are a view into it
+        index = cls(encoder, vectors, products, schema)
+        index._flat = flat  # the dense vectors are a view into it
         return index
 
     _flat: Any = None
+
+
+def _write_dense(dense: NDArray[np.float32], file: Path) -> None:
+    import faiss
+
+    flat = faiss.IndexFlatIP(dense.shape[1])
+    flat.add(dense)
+    try:
+        faiss.write_index(flat, str(file))
+    except RuntimeError:
+        raise OSError(errno.EIO, "cannot be written; is the disk full?", str(file)) from None
+
+
+def _read_vectors(folder: Path, rows: int) -> tuple[Vectors, Any]:
+    """Return the vectors, and what must be kept as long as they are used."""
+    dense, found = np.zeros((rows, 0), dtype=np.float32), None
+    flat: Any = None
+    features = columns = 0
+    if any(folder.glob("sparse_*.npy")):
+        parts = [np.load(folder / f"sparse_{name}.npy", mmap_mode="r") for name in ("data", "indices", "indptr")]
+        features, columns = (int(value) for value in np.load(folder / "sparse_shape.npy"))
+        found = sparse.csr_array(tuple(parts), shape=(len(parts[-1]) - 1, features))
+    if found is None or columns:
+        import faiss
+
+        flat = faiss.read_index(str(folder / DENSE), faiss.IO_FLAG_MMAP_IFC)
+        dense = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
+    for count in (len(dense), rows if found is None else found.shape[0]):
+        if count != rows:
+            raise ValueError(f"{rows} rows, {count} vectors")
+    return Vectors(dense, found), flat
+
+
+def _cells(column: pa.ChunkedArray) -> list[str]:
+    """Return the values of a dictionary-encoded column, each different one once in memory."""
+    whole = column.unify_dictionaries().combine_chunks()
+    values = np.array([*whole.dictionary.to_pylist(), None], dtype=object)
+    return list(values[whole.indices.to_numpy(zero_copy_only=False)])
 
 
 def log_prices(prices: NDArray[np.float64]) -> NDArray[np.float64]:

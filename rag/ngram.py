@@ -1,4 +1,4 @@
-"""The embedded encoder: character n-grams, weighted by rarity, sketched into dense vectors. No download.
+"""The embedded encoder: character n-grams, weighted by rarity. No download.
 
 Receipts begin with the brand, so the n-grams of the leading word count a second time, as a field of their own: on
 three real sets that gains 1 to 6 points of item accuracy (``benchmarks/neighbours.py``).
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,6 @@ from catalog.errors import ShelfmarkError
 from rag.encoders import Progress, Vectors
 
 FEATURES = 2**20  # hashed n-grams of each field; few of the ~10**5 that occur share a place
-DIMENSIONS = 1024
 LEADING_WEIGHT = 0.5
 LONGEST = 512  # characters read of one text: bounds the time that a runaway description takes
 BLOCK_ROWS = 4096
@@ -35,14 +36,7 @@ def _leading_word(text: str) -> str:
 
 
 class NgramEncoder:
-    """Character 2- to 4-grams of the text and of its leading word, TF-IDF weighted, with a dense sketch.
-
-    The sketch adds up the weights, with random signs, of all n-grams that fall into the same of 1,024 places: the
-    count sketch of Charikar, Chen and Farach-Colton (2002), used as a projection as by Weinberger et al., 'Feature
-    hashing for large scale multitask learning' (2009). Its inner products are those of the n-grams, with noise of
-    about 1/32; truncated SVD, which has less noise but drops rare n-grams, lost 5 points of accuracy. The first
-    candidates are re-ranked with the exact vectors.
-    """
+    """Character 2- to 4-grams of the text and of its leading word, TF-IDF weighted, in sparse vectors."""
 
     name = "ngram"
 
@@ -59,40 +53,39 @@ class NgramEncoder:
             ),
         ]
         self._idf: list[NDArray[np.float32]] = []
-        # The sketch is part of the encoder, the same in every model: its seed is not the user's.
-        rng = np.random.default_rng(20)
-        size = FEATURES * len(self._fields)
-        places = rng.integers(0, DIMENSIONS, size, dtype=np.int32)
-        signs = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), size)
-        starts = np.arange(size + 1, dtype=np.int64)
-        self._sketch = sparse.csr_array((signs, places, starts), shape=(size, DIMENSIONS))
 
     def fit(self, texts: Sequence[str]) -> None:
         """Count in how many texts each n-gram occurs (smoothed inverse document frequency)."""
+        times = Counter(texts)
+        distinct, repeats = list(times), np.array(list(times.values()), dtype=np.int64)
         self._idf = []
         for vectorizer, _ in self._fields:
-            counts = np.zeros(FEATURES, dtype=np.int64)
-            for start in range(0, len(texts), BLOCK_ROWS):
-                block = vectorizer.transform(texts[start : start + BLOCK_ROWS])
-                counts += np.bincount(block.indices, minlength=FEATURES)
+            counts = np.zeros(FEATURES, dtype=np.float64)
+            for start in range(0, len(distinct), BLOCK_ROWS):
+                block = vectorizer.transform(distinct[start : start + BLOCK_ROWS])
+                weights = np.repeat(repeats[start : start + BLOCK_ROWS], np.diff(block.indptr))
+                counts += np.bincount(block.indices, weights, minlength=FEATURES)
             self._idf.append((np.log((1 + len(texts)) / (1 + counts)) + 1).astype(np.float32))
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode texts into unit vectors, exact and sketched. An empty text gives zeros, similar to nothing."""
+        """Encode texts into unit vectors, each different one once. An empty text gives zeros, similar to nothing."""
         if not self._idf:
             raise ShelfmarkError("the ngram encoder is not fitted; fit it on the training texts first")
-        exact, dense = [], np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
-        for start in range(0, len(texts), BLOCK_ROWS):
-            block = self._exact(texts[start : start + BLOCK_ROWS])
-            sketch = (block @ self._sketch).toarray()
-            dense[start : start + len(sketch)] = sketch / _lengths(np.einsum("ij,ij->i", sketch, sketch))[:, None]
-            exact.append(block)
+        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        distinct = list(place)
+        if progress is not None:
+            progress(len(texts) - len(distinct))
+        blocks: list[Any] = [sparse.csr_array((0, FEATURES * len(self._fields)), dtype=np.float32)]
+        for start in range(0, len(distinct), BLOCK_ROWS):
+            blocks.append(self._encoded(distinct[start : start + BLOCK_ROWS]))
             if progress is not None:
-                progress(len(sketch))
-        stacked = sparse.csr_array(sparse.vstack(exact, format="csr")) if exact else None
-        return Vectors(dense, stacked, DIMENSIONS)
+                progress(blocks[-1].shape[0])
+        found = sparse.csr_array(sparse.vstack(blocks, format="csr"))
+        if len(distinct) < len(texts):
+            found = found[[place[text] for text in texts]]
+        return Vectors(np.zeros((len(texts), 0), dtype=np.float32), found)
 
-    def _exact(self, texts: Sequence[str]) -> sparse.csr_array:
+    def _encoded(self, texts: Sequence[str]) -> sparse.csr_array:
         fields = []
         for (vectorizer, weight), idf in zip(self._fields, self._idf, strict=True):
             field = sparse.csr_array(vectorizer.transform(texts))

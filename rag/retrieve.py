@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from catalog.products import Products
 from rag.encoders import Vectors
 from rag.index import Index, log_prices
+from rag.postings import largest
 
 Filter = Literal["retailer", "prefer", "none"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 
-SHORTLIST = 200  # candidates that the dense vectors give, re-ranked exactly
+SHORTLIST = 200  # the most similar, among which price and retailer choose
 UNKNOWN_GAP = 0.5  # log price ratio assumed where a price is missing: neither like nor unlike
-RERANK_QUERIES = 256  # queries re-ranked at once: bounds the memory for their candidates' exact vectors
+SCORES = 2**22  # similarities in memory at once, of each core
 
 # How a neighbour was found, from the narrowest search to the widest.
 FOUND = ("retailer and price", "retailer", "price", "any")
@@ -98,6 +101,7 @@ def shortlist(
     """
     queries = len(products)
     rows = np.full((queries, width), -1, dtype=np.int64)
+    similarity = np.full((queries, width), -np.inf, dtype=np.float32)
     groups: dict[tuple[int, int], list[int]] = {}
     everywhere = (0, len(index))
     for query, retailer in enumerate(products.retailers):
@@ -106,25 +110,66 @@ def shortlist(
             groups.setdefault((start, end), []).append(query)
             start, end = everywhere
         groups.setdefault((start, end), []).append(query)
-    for (start, end), members in sorted(groups.items(), key=lambda group: group[0][1] - group[0][0]):
-        picked = np.array(members, dtype=np.intp)
-        base = index.vectors.dense[start:end]
-        share = width // 2 if filter_by == "prefer" and base.shape[0] < len(index) else width
-        _, near = faiss.knn(vectors.dense[picked], base, min(share, end - start), metric=faiss.METRIC_INNER_PRODUCT)
-        near = np.where(near >= 0, near + start, -1)
-        # A small slice comes first (the groups are sorted by size): what the widened search finds goes behind it.
-        held = (rows[picked] >= 0).sum(axis=1)
-        for query, have, found in zip(picked, held, near, strict=True):
-            fresh = found[~np.isin(found, rows[query, :have])] if have else found
-            rows[query, have : have + len(fresh)] = fresh[: width - have]
+    # A small slice comes first: what the widened search finds goes behind it.
+    ordered = sorted(groups.items(), key=lambda group: group[0][1] - group[0][0])
+    share = width // 2 if filter_by == "prefer" else width
+
+    def search(group: tuple[tuple[int, int], list[int]]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        (start, end), members = group
+        count = min(share if end - start < len(index) else width, end - start)
+        return _nearest(index, vectors.take(np.array(members, dtype=np.intp)), start, end, count)
+
+    # One thread for each slice: within one, the same sums in the same order on any machine.
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for (_, members), (near, cosines) in zip(ordered, pool.map(search, ordered), strict=True):
+            for query, found, alike in zip(members, near, cosines, strict=True):
+                have = int((rows[query] >= 0).sum())
+                fresh = ~np.isin(found, rows[query, :have]) if have else slice(None)
+                found, alike = found[fresh][: width - have], alike[fresh][: width - have]
+                rows[query, have : have + len(found)] = found
+                similarity[query, have : have + len(found)] = alike
     if price_band is not None:
         for bounds, members in groups.items():
             if filter_by != "prefer" or bounds == everywhere:
-                _add_in_band(index, vectors, products.prices, rows, bounds, members, enough, price_band)
-    similarity = _exact_similarity(index.vectors, vectors, rows)
+                _add_in_band(index, vectors, products.prices, rows, similarity, bounds, members, enough, price_band)
     starts = np.array([index.slices.get(retailer, (-1, -1)) for retailer in products.retailers]).reshape(-1, 2)
     same = (rows >= starts[:, :1]) & (rows < starts[:, 1:]) & (rows >= 0)
     return Shortlist(rows, similarity, same)
+
+
+def _nearest(
+    index: Index, queries: Vectors, start: int, end: int, count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Return the rows from `start` to `end` that are most similar to each query, best first, and their similarity."""
+    rows = np.empty((len(queries), count), dtype=np.intp)
+    similarity = np.empty((len(queries), count), dtype=np.float32)
+    size = max(1, SCORES // (end - start))
+    words = None if index.postings is None or queries.sparse is None else index.postings.known(queries.sparse)
+    base = index.vectors.dense[start:end]
+    for first in range(0, len(queries), size):
+        part = slice(first, first + size)
+        letters = None if words is None or index.postings is None else index.postings.cosines(words[part], start, end)
+        mine = queries.dense[part]
+        scores = letters if letters is not None else np.zeros((len(mine), end - start), dtype=np.float32)
+        if base.shape[1]:
+            scores = scores + mine @ base.T
+        best = largest(scores, count)
+        # A product of matrices rounds by its shape: what is found is compared anew, row by row.
+        alike = np.einsum("qd,qkd->qk", mine, base[best])
+        if letters is not None:
+            alike = alike + np.take_along_axis(letters, best, axis=1)
+        order = np.argsort(-alike, axis=1, kind="stable")
+        rows[part] = np.take_along_axis(best, order, axis=1) + start
+        similarity[part] = np.take_along_axis(alike, order, axis=1)
+    return rows, similarity
+
+
+def _similarity(index: Index, vectors: Vectors, query: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return the similarity of one query to some rows."""
+    found = index.vectors.dense[rows] @ vectors.dense[query]
+    if index.vectors.sparse is not None and vectors.sparse is not None:
+        found = found + (index.vectors.sparse[rows] @ vectors.sparse[[query]].T).toarray()[:, 0]
+    return np.asarray(found, dtype=np.float32)
 
 
 def _add_in_band(
@@ -132,6 +177,7 @@ def _add_in_band(
     vectors: Vectors,
     prices: NDArray[np.float64],
     rows: NDArray[np.int64],
+    similarity: NDArray[np.float32],
     bounds: tuple[int, int],
     queries: list[int],
     enough: int,
@@ -145,32 +191,17 @@ def _add_in_band(
         missing = np.setdiff1d(inside, rows[query])
         if known.sum() < enough and len(missing):
             count = min(len(missing), len(known) - int(known.sum()))
-            base = index.vectors.dense[missing]
-            _, near = faiss.knn(vectors.dense[[query]], base, count, metric=faiss.METRIC_INNER_PRODUCT)
-            found = [rows[query, known], missing[near[0]], rows[query, ~known]]
+            alike = _similarity(index, vectors, query, missing)
+            best = largest(alike[None], count)[0]
+            found = [rows[query, known], missing[best], rows[query, ~known]]
+            told = [similarity[query, known], alike[best], similarity[query, ~known]]
             rows[query] = np.concatenate(found)[: len(known)]
+            similarity[query] = np.concatenate(told)[: len(known)]
 
 
 def _out_of_band(gap: NDArray[np.float64], price_band: float) -> NDArray[np.bool_]:
     """Tell which log price ratios are beyond the band; a missing price (NaN) is not."""
     return np.asarray(gap > np.log(price_band) + 1e-9)
-
-
-def _exact_similarity(base: Vectors, vectors: Vectors, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    similarity = np.zeros(rows.shape, dtype=np.float32)
-    for start in range(0, len(rows), RERANK_QUERIES):
-        block = rows[start : start + RERANK_QUERIES]
-        queries = np.repeat(np.arange(start, start + len(block)), block.shape[1])
-        flat = np.maximum(block.ravel(), 0)
-        total = np.zeros(len(flat), dtype=np.float32)
-        if base.sparse is not None and vectors.sparse is not None:
-            total += np.asarray(base.sparse[flat].multiply(vectors.sparse[queries]).sum(axis=1), dtype=np.float32)
-        if base.exact_from < base.dense.shape[1]:
-            left, right = base.dense[:, base.exact_from :], vectors.dense[:, base.exact_from :]
-            total += np.einsum("ij,ij->i", left[flat], right[queries])
-        similarity[start : start + len(block)] = total.reshape(block.shape)
-    similarity[rows < 0] = -np.inf
-    return similarity
 
 
 def rank(

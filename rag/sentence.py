@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from rag.encoders import Progress, Vectors
 
 BATCH = 64
 CACHE_EVERY = 4096  # texts encoded between two writes to the cache: what a killed job loses at most
+PILOT = 256  # texts of all lengths that tell, where there are many, how long all will take
+WORTH_A_WORD = 60.0  # seconds
 
 
 def cache_folder() -> Path:
@@ -83,7 +86,8 @@ class VectorCache:
 class SentenceEncoder:
     """Any sentence-transformers model, by name or folder. Pretrained: `fit` learns nothing.
 
-    Each different text is encoded once, longest first, and kept in `cache_folder` under the model's fingerprint.
+    Each different text is encoded once, longest first, and kept in `cache_folder` under the model's fingerprint. Where
+    there are many, some of all lengths come before the others, and how long it will take is said on standard error.
     """
 
     def __init__(self, name: str) -> None:
@@ -105,8 +109,12 @@ class SentenceEncoder:
         missing = sorted((text for text in distinct if text not in known), key=len, reverse=True)
         if progress is not None:
             progress(len(texts) - len(missing))
-        for start in range(0, len(missing), CACHE_EVERY):
-            block = missing[start : start + CACHE_EVERY]
+        parts = [missing[start : start + CACHE_EVERY] for start in range(0, len(missing), CACHE_EVERY)]
+        if len(parts) > 1:
+            pilot = dict.fromkeys(missing[:: len(missing) // PILOT][:PILOT])
+            parts = [list(pilot), *([text for text in part if text not in pilot] for part in parts)]
+        started = time.perf_counter()
+        for number, block in enumerate(parts):
             vectors = self._model.encode(
                 block, batch_size=BATCH, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
             ).astype(np.float32)
@@ -114,8 +122,10 @@ class SentenceEncoder:
             known.update(zip(block, vectors, strict=True))
             if progress is not None:
                 progress(len(block))
+            if number == 0 and len(parts) > 1:
+                _tell(self.name, len(missing), (time.perf_counter() - started) / len(block))
         dense = np.stack([known[text] for text in texts]) if len(texts) else np.zeros((0, 1), dtype=np.float32)
-        return Vectors(np.ascontiguousarray(dense), None, 0)
+        return Vectors(np.ascontiguousarray(dense), None)
 
     def save(self, folder: Path) -> None:
         """Write which weights these are; the model itself stays where it is."""
@@ -149,6 +159,19 @@ class SentenceEncoder:
             use = f"{weights} {self._model!r} {getattr(self._model, 'max_seq_length', None)}"
             self._cache = VectorCache(cache_folder() / f"{hashlib.sha256(use.encode()).hexdigest()[:24]}.sqlite")
         return self._cache
+
+
+def _tell(name: str, texts: int, seconds: float) -> None:
+    """Say how long it will take, where that is long: there is still time to choose another encoder."""
+    left = seconds * texts
+    if left > WORTH_A_WORD:
+        minutes = f"{left / 60:,.0f} minutes" if left < 2 * 3600 else f"{left / 3600:,.1f} hours"
+        print(
+            f"{name}: {texts:,} different texts to encode, about {minutes} at {1 / seconds:,.0f} a second; "
+            "stopped and begun again, it goes on where it was",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _fingerprint(model: Any) -> str:

@@ -147,14 +147,13 @@ def test_filters(shop, filter_by: str) -> None:
 
 FILES = (
     "encoder.json",
-    "exact_data.npy",
-    "exact_indices.npy",
-    "exact_indptr.npy",
-    "exact_shape.npy",
-    "index.faiss",
     "model.json",
     "ngram.npz",
     "rows.parquet",
+    "sparse_data.npy",
+    "sparse_indices.npy",
+    "sparse_indptr.npy",
+    "sparse_shape.npy",
     "vote.json",
 )
 

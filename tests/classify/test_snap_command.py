@@ -246,7 +246,7 @@ def test_meanings_are_compared_on_request(snap, tmp_path, monkeypatch) -> None:
         def encode(self, texts):
             alike = ("cider", "scrumpy")
             dense = np.array([[1.0, 0.0] if text in alike else [0.0, 1.0] for text in texts], dtype=np.float32)
-            return Vectors(dense, None, 0)
+            return Vectors(dense, None)
 
     file = write(tmp_path / "a.jsonl", [answer(1, '{"module": "scrumpy"}')])
     assert snap(file)[1]["status"] == "fallback"

@@ -9,7 +9,7 @@ import pytest
 from catalog.errors import ShelfmarkError
 from catalog.products import Products
 from catalog.schema import Schema
-from rag.encoders import make_encoder
+from rag.encoders import Vectors, make_encoder
 from rag.index import Index, log_prices
 from rag.ngram import NgramEncoder
 
@@ -60,9 +60,8 @@ def test_save_and_load(index: Index, shop, tmp_path) -> None:
     index.save(tmp_path)
     loaded = Index.load(tmp_path, shop.schema)
     assert len(loaded) == len(index)
-    assert (np.asarray(loaded.vectors.dense) == index.vectors.dense).all()
     assert (loaded.vectors.sparse != index.vectors.sparse).nnz == 0
-    assert loaded.vectors.exact_from == index.vectors.exact_from
+    assert loaded.vectors.dense.shape == index.vectors.dense.shape == (len(index), 0)
     assert (loaded.labels, loaded.slices) == (index.labels, index.slices)
     assert (loaded.products.texts, loaded.products.retailers) == (index.products.texts, index.products.retailers)
     np.testing.assert_array_equal(loaded.products.prices, index.products.prices)
@@ -73,7 +72,7 @@ def test_the_same_products_give_the_same_files(shop, index: Index, tmp_path) -> 
     Index.build(shop.train, shop.schema, make_encoder("ngram")).save(tmp_path / "one")
     index.save(tmp_path / "other")
     names = sorted(file.name for file in (tmp_path / "one").iterdir())
-    assert {"index.faiss", "rows.parquet"} <= set(names)
+    assert {"sparse_data.npy", "rows.parquet"} <= set(names)
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
 
@@ -117,19 +116,38 @@ def test_a_schema_without_retailer_and_price(tmp_path) -> None:
 
 FILES = (
     "encoder.json",
-    "exact_data.npy",
-    "exact_indices.npy",
-    "exact_indptr.npy",
-    "exact_shape.npy",
-    "index.faiss",
     "ngram.npz",
     "rows.parquet",
+    "sparse_data.npy",
+    "sparse_indices.npy",
+    "sparse_indptr.npy",
+    "sparse_shape.npy",
 )
 
 
 def test_all_files_are_known(index: Index, tmp_path) -> None:
     index.save(tmp_path)
     assert tuple(sorted(file.name for file in tmp_path.iterdir())) == FILES
+
+
+def test_dense_vectors_are_kept_beside_the_others(index: Index, shop, tmp_path) -> None:
+    dense = np.random.default_rng(0).normal(size=(len(index), 3)).astype(np.float32)
+    both = Index(index.encoder, Vectors(dense, index.vectors.sparse), index.products, shop.schema)
+    both.save(tmp_path)
+    loaded = Index.load(tmp_path, shop.schema)
+    assert (loaded.vectors.dense == dense).all()
+    assert (loaded.vectors.sparse != index.vectors.sparse).nnz == 0
+    (tmp_path / "index.faiss").unlink()
+    with pytest.raises(ShelfmarkError, match="damaged"):
+        Index.load(tmp_path, shop.schema)
+
+
+def test_dense_vectors_alone(index: Index, shop, tmp_path) -> None:
+    dense = np.random.default_rng(0).normal(size=(len(index), 3)).astype(np.float32)
+    Index(index.encoder, Vectors(dense, None), index.products, shop.schema).save(tmp_path)
+    loaded = Index.load(tmp_path, shop.schema)
+    assert (loaded.vectors.dense == dense).all()
+    assert (loaded.vectors.sparse, loaded.postings) == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +185,6 @@ def test_files_of_different_indexes(index: Index, shop, tmp_path) -> None:
 
 def test_no_pickle_is_read(index: Index, shop, tmp_path) -> None:
     index.save(tmp_path)
-    np.save(tmp_path / "exact_data.npy", np.array([{"a": 1}], dtype=object))
+    np.save(tmp_path / "sparse_data.npy", np.array([{"a": 1}], dtype=object))
     with pytest.raises(ShelfmarkError, match="damaged"):
         Index.load(tmp_path, shop.schema)

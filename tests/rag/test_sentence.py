@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rag.sentence
 from catalog.errors import ShelfmarkError
 from catalog.extras import install_command
 from rag.encoders import load_encoder, make_encoder, save_encoder
@@ -114,6 +115,56 @@ def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch: pytes
         encoder.fit(["milk"])
 
 
+class Slow:
+    """Stands in for a sentence-transformers model that takes a second for each text, by a clock of its own."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def encode(self, texts: list[str], **options) -> np.ndarray:
+        self.asked.append(texts)
+        return np.array([[len(text), 1.0] for text in texts])
+
+    def perf_counter(self) -> float:
+        return float(sum(map(len, self.asked)))
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch: pytest.MonkeyPatch) -> tuple[SentenceEncoder, Slow]:
+    model, encoder = Slow(), SentenceEncoder("slow")
+    encoder._model, encoder._cache = model, VectorCache(tmp_path / "v.sqlite")
+    monkeypatch.setattr(rag.sentence, "time", model)
+    monkeypatch.setattr(rag.sentence, "CACHE_EVERY", 40)
+    monkeypatch.setattr(rag.sentence, "PILOT", 5)
+    return encoder, model
+
+
+MANY = ["x" * (1 + number % 100) for number in range(250)]
+
+
+def test_how_long_many_texts_will_take_is_told_first(slow, capfd: pytest.CaptureFixture[str]) -> None:
+    encoder, model = slow
+    told: list[int] = []
+    found = encoder.encode(MANY, told.append).dense
+    assert found[:, 0].tolist() == [len(text) for text in MANY]
+    assert "slow: 100 different texts to encode, about 2 minutes at 1 a second; stopped" in capfd.readouterr().err
+    assert [len(text) for text in model.asked[0]] == [100, 80, 60, 40, 20]
+    assert sorted(text for part in model.asked for text in part) == sorted(set(MANY))
+    lengths = [len(text) for part in model.asked[1:] for text in part]
+    assert lengths == sorted(lengths, reverse=True)
+    assert sum(told) == len(MANY)
+
+
+def test_what_takes_a_moment_is_not_worth_a_word(slow, capfd: pytest.CaptureFixture[str]) -> None:
+    encoder, model = slow
+    encoder.encode(MANY[:30])
+    encoder.encode(MANY)  # 70 are left, in two parts
+    assert "70 different texts" in capfd.readouterr().err
+    encoder.encode(MANY)
+    encoder.encode([*MANY, "new"])
+    assert (capfd.readouterr().err, model.asked[-1]) == ("", ["new"])
+
+
 # With real weights, from a package: needs the extras.
 
 
@@ -137,7 +188,7 @@ def test_sentences_are_near_by_meaning(minilm: str) -> None:
     told: list[int] = []
     found = encoder.encode(SHELF, told.append)
     assert sum(told) == len(SHELF)
-    assert (found.dense.shape, found.dense.dtype, found.sparse, found.exact_from) == ((6, 384), np.float32, None, 0)
+    assert (found.dense.shape, found.dense.dtype, found.sparse) == ((6, 384), np.float32, None)
     np.testing.assert_allclose(np.linalg.norm(found.dense, axis=1), 1, atol=1e-5)
     cosines = found.dense @ found.dense.T
     assert cosines[0, 1] > max(cosines[0, 2], cosines[0, 3])
@@ -188,7 +239,7 @@ def test_an_index_of_sentences(minilm: str, prefix: str, shop, tmp_path) -> None
     queries = shop.test.take(range(20))
     vectors = loaded.encoder.encode(queries.texts)
     found = shortlist(loaded, vectors, queries, filter_by="none", enough=5)
-    dense = vectors.dense[:, vectors.exact_from :] @ loaded.vectors.dense[:, vectors.exact_from :].T
+    dense = vectors.dense @ loaded.vectors.dense.T
     if vectors.sparse is not None:
         dense = dense + (vectors.sparse @ loaded.vectors.sparse.T).toarray()
     expected = np.take_along_axis(dense, np.maximum(found.rows, 0), axis=1)

@@ -12,7 +12,7 @@ class Meaning:
     """Stands in for a sentence encoder: two numbers for a text."""
 
     def encode(self, texts) -> Vectors:
-        return Vectors(np.array([[1.0, 0.0] if "milk" in text else [0.0, 1.0] for text in texts], np.float32), None, 0)
+        return Vectors(np.array([[1.0, 0.0] if "milk" in text else [0.0, 1.0] for text in texts], np.float32), None)
 
 
 @pytest.fixture

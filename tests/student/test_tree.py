@@ -141,7 +141,7 @@ def test_a_sentence_encoder_is_used_by_one_thread(make_products, monkeypatch: py
 
         def encode(self, texts) -> Vectors:
             assert threading.current_thread() is threading.main_thread()
-            return Vectors(np.ones((len(texts), 2), np.float32), None, 0)
+            return Vectors(np.ones((len(texts), 2), np.float32), None)
 
     monkeypatch.setattr(student.encoding, "make_encoder", lambda name: OneThread())
     train = make_products([("milk", "", 1.0, "a__b__c__d"), ("tea", "", 2.0, "a__b__c__e")] * 5)
