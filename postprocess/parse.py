@@ -230,6 +230,6 @@ def _as_list(text: str, names: tuple[str, ...], lexicon: Lexicon) -> tuple[str, 
 def _as_written(label: LabelPath, text: str, lexicon: Lexicon) -> LabelPath:
     """Return the values of a label as the answer has them, where what stands between them can be told."""
     parts = split_label(text, lexicon)
-    parts = tuple(part.strip(WRAPPING + "[]{}().,") for part in parts)
+    parts = tuple(part.strip(WRAPPING + "[]{}().,\\_") for part in parts)
     same = len(parts) == len(label) and all(map(is_same_form, parts, label))
     return parts if same else label
