@@ -21,7 +21,8 @@ FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 SHORTLIST = 200  # the most similar, among which price and retailer choose
 UNKNOWN_GAP = 0.5  # log price ratio assumed where a price is missing: neither like nor unlike
-SCORES = 2**22  # similarities in memory at once, of each core
+SCORES = 2**22  # similarities in memory at once, of each thread
+THREADS = 8  # at most: each takes some 100 MB
 
 # How a neighbour was found, from the narrowest search to the widest.
 FOUND = ("retailer and price", "retailer", "price", "any")
@@ -120,7 +121,7 @@ def shortlist(
         return _nearest(index, vectors.take(np.array(members, dtype=np.intp)), start, end, count)
 
     # One thread for each slice: within one, the same sums in the same order on any machine.
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         for (_, members), (near, cosines) in zip(ordered, pool.map(search, ordered), strict=True):
             for query, found, alike in zip(members, near, cosines, strict=True):
                 have = int((rows[query] >= 0).sum())
