@@ -125,7 +125,9 @@ COMMON = group(
     ),
     ignore_price=Option(bool, "Neither prefer like prices nor show any.", flags=("--ignore-price",)),
     clean_text=Option(bool, "Leave numbers and one-letter words out of descriptions.", flags=("--clean-text",)),
-    context_tokens=Option(int, "Tokens of --context that are shown with a product, at most (default 150)."),
+    context_tokens=Option(
+        int, "Tokens of --context that are shown with a product, at most (default 150).", more={"min": 1}
+    ),
 )
 """What every strategy knows, or most do."""
 RAG = group(
