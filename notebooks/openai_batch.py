@@ -1,13 +1,13 @@
 # %% [markdown]
 # # openai: a provider's model, fine-tuned and asked by batches, under a budget
 #
-# GPT-4o-mini, or a model of any provider with the same API, learns from labelled products; batches ask it, at half the
-# price. What it costs is told before, bounded by `--max-cost`, and told after.
+# GPT-4o-mini, or a model of any provider with the same API, learns from labelled products; batches ask it, at half
+# the price. What it costs is told before, bounded by `--max-cost`, and told after.
 #
-# **The output below is not OpenAI's.** It comes from a server of the same API on loopback (`python -m tests.openai_server` in
-# the repository), whose models answer what they were taught: no money was spent, the scores mean nothing, the dollars are
-# what OpenAI's price list makes of the tokens. OpenAI itself has not been called. With your own key, everything here costs
-# money: at most `FIT_BOUND` and `RUN_BOUND` dollars.
+# **The output below is not OpenAI's.** It comes from a server of the same API on loopback (`python -m
+# tests.openai_server` in the repository), whose models answer what they were taught: no money was spent, the scores
+# mean nothing, the dollars are what OpenAI's price list makes of the tokens. OpenAI itself has not been called. With
+# your own key, everything here costs money: at most `FIT_BOUND` and `RUN_BOUND` dollars.
 
 # %% tags=["install"]
 REQUIREMENTS = ["requirements.txt"]
@@ -70,8 +70,8 @@ if not os.environ.get("OPENAI_API_KEY"):
 # %% [markdown]
 # ## Snapping
 #
-# The run has snapped its answers onto valid label paths already. `classify snap` does it once more with other options, here
-# leaving repairs alone that are less than half sure, and keeps every change with its rule.
+# The run has snapped its answers onto valid label paths already. `classify snap` does it once more with other
+# options, here leaving repairs alone that are less than half sure, and keeps every change with its rule.
 
 # %%
 # !classify snap runs/mini --taxonomy runs/mini/taxonomy.csv --leave-below 0.5 --out snapped.jsonl

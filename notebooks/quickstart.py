@@ -1,8 +1,8 @@
 # %% [markdown]
 # # shelfmark: from product texts to a submission
 #
-# Made-up products go in, one valid label path comes out for each, with a report and a zip that is checked before it is
-# written. No GPU, no key; two or three minutes on two cores.
+# Made-up products go in, one valid label path comes out for each, with a report and a zip that is checked before it
+# is written. No GPU, no key; two or three minutes on two cores.
 #
 # On Colab: put the address of your copy of the repository into `REPOSITORY`, then *Runtime > Run all*. Where
 # `classify` is installed already, leave it empty.
@@ -13,8 +13,8 @@ REQUIREMENTS = ["requirements.txt"]
 # %% [markdown]
 # ## Data
 #
-# In the datathon's shape: `train.features` and `train.labels`, JSON lines that belong together by `indoml_id`. For data
-# of your own, upload files like these, or one CSV with all columns, and put their names in place of `sample`.
+# In the datathon's shape: `train.features` and `train.labels`, JSON lines that belong together by `indoml_id`. For
+# data of your own, upload files like these, or one CSV with all columns, and put their names in place of `sample`.
 
 # %%
 # !classify sample --rows 20000 --test-rows 2000 --out sample
@@ -23,8 +23,8 @@ REQUIREMENTS = ["requirements.txt"]
 # %% [markdown]
 # ## Classify
 #
-# `rag` finds the most similar labelled products and lets them vote; with an LLM (the notebook `rag_vllm`) it would ask
-# that to choose among them. `--strategy tree` is more accurate here, and takes a few minutes to train.
+# `rag` finds the most similar labelled products and lets them vote; with an LLM (the notebook `rag_vllm`) it would
+# ask that to choose among them. `--strategy tree` is more accurate here, and takes a few minutes to train.
 
 # %%
 # !classify --strategy rag --train sample --test sample/test.features --run runs/first

@@ -30,23 +30,31 @@ gradient_checkpointing = false
 """
 
 
+STANDING_IN: dict[str, dict[str, Any]] = {
+    "quickstart": {},
+    "rag_vllm": {"LLM": "", "ENGINE": "transformers", "DTYPE": "float32", "ROWS": 30, "HELD_OUT": 20},
+    "lora_unsloth": {"RECIPE": "", "BACKEND": "trl", "ENGINE": "transformers", "TEST_ROWS": 30},
+    "openai_batch": {"BASE_URL": "", "POLL": 0.2},
+}
+"""Parameters of each notebook that a processor can do with; what is empty is known when it runs."""
+
+
 @contextmanager
 def stand_ins(name: str) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """Give the parameters of the notebook of this name that a processor can do with, and the environment."""
+    """Give the parameters and the environment with which the notebook of this name runs without a GPU or a provider."""
+    given = dict(STANDING_IN[name])
     with tempfile.TemporaryDirectory(prefix="stand-in-") as folder:
         if name == "rag_vllm":
-            llama = {"LLM": str(_llama(Path(folder))), "ENGINE": "transformers", "DTYPE": "float32"}
-            yield {**llama, "ROWS": 30, "HELD_OUT": 20}, OFFLINE
+            yield {**given, "LLM": str(_llama(Path(folder)))}, OFFLINE
         elif name == "lora_unsloth":
             recipe = Path(folder) / "tiny.toml"
             recipe.write_text(RECIPE.format(base=_llama(Path(folder))), encoding="utf-8")
-            tiny = {"RECIPE": str(recipe), "BACKEND": "trl", "ENGINE": "transformers", "TEST_ROWS": 30}
-            yield tiny, OFFLINE
+            yield {**given, "RECIPE": str(recipe)}, OFFLINE
         elif name == "openai_batch":
             with running() as server:
-                yield {"BASE_URL": server.url, "POLL": 0.2}, {"OPENAI_API_KEY": KEY}
+                yield {**given, "BASE_URL": server.url}, {"OPENAI_API_KEY": KEY}
         else:
-            yield {}, {}
+            yield given, {}
 
 
 def _llama(folder: Path) -> Path:

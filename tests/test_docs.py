@@ -1,9 +1,10 @@
-"""The pages: no link leads nowhere, each message of the troubleshooting page is one of ours, each preset has its row."""
+"""The pages: no link leads nowhere, each message of the troubleshooting page is ours, each preset has its row."""
 
 import ast
 import re
 import tomllib
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def anchors(page: Path) -> set[str]:
     """Return the names by which a page's headings are linked to, as GitHub makes them."""
     blocks = MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))
     found: list[str] = []
-    for block, content in zip(blocks, blocks[1:], strict=False):
+    for block, content in pairwise(blocks):
         if block.type == "heading_open":
             text = "".join(child.content for child in content.children or [])
             slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
@@ -62,7 +63,9 @@ def messages() -> str:
     for file in (file for folder in CODE for file in (ROOT / folder.replace(".", "/")).glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
+                texts.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+                )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.append(node.value)
     return "\n".join(texts)
