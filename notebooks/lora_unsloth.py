@@ -35,7 +35,7 @@ TEST_ROWS = 500
 # Rows, tokens, steps; and for each card whether it is large enough, how many hours, and how many dollars.
 
 # %%
-# !classify plan --strategy lora --train sample --test sample/test.features --recipe {RECIPE}
+# !classify plan --strategy lora --train sample --test sample/test.features --recipe lora-small
 
 # %% [markdown]
 # ## Train and merge

@@ -19,12 +19,12 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "passive"}
 RECIPE = """\
 base = "{base}"
 load_in_4bit = false
-sample = 300
+sample = 2000
 validation = 20
 evaluate_every = 10
 batch_size = 16
 gradient_accumulation = 1
-epochs = 1
+epochs = 0.2
 learning_rate = 5e-3
 gradient_checkpointing = false
 """
