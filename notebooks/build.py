@@ -24,12 +24,12 @@ NAMES = ("quickstart", "rag_vllm", "lora_unsloth", "openai_batch")
 PERCENT = {"extension": ".py", "format_name": "percent", "comment_magics": True}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PLAIN = """\
-import subprocess
-
 def _plain(command, shell=get_ipython()):
-    done = subprocess.run(
-        shell.var_expand(command), shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    import os
+    from subprocess import PIPE, STDOUT, run
+
+    plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
+    done = run(shell.var_expand(command), shell=True, env=plain, stdout=PIPE, stderr=STDOUT, text=True)
     print(done.stdout, end="")
     if done.returncode:
         raise RuntimeError(f"exit code {done.returncode}: {command}")
@@ -42,11 +42,9 @@ get_ipython().system = _plain
 def source(name: str) -> Any:
     """Return the notebook that the Python file of this name is, without output."""
     notebook = jupytext.reads((HERE / f"{name}.py").read_text(encoding="utf-8"), PERCENT)
-    notebook.metadata = {
-        "accelerator": "GPU" if any("gpu" in tags(cell) for cell in notebook.cells) else "None",
-        "kernelspec": KERNEL,
-        "language_info": {"name": "python"},
-    }
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    if any("gpu" in tags(cell) for cell in notebook.cells):
+        notebook.metadata["accelerator"] = "GPU"  # Colab then begins with one
     install = (HERE / "install.py").read_text(encoding="utf-8").strip()
     repository, _, rest = install.partition("\n")
     for number, cell in enumerate(notebook.cells):
@@ -73,7 +71,7 @@ def execute(notebook: Any, parameters: dict[str, Any], environment: dict[str, st
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder:
         client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}})
-        client.execute(env={**os.environ, "PATH": path, "NO_COLOR": "1", **environment})
+        client.execute(env={**os.environ, "PATH": path, **environment})
     notebook.cells = [cell for cell in notebook.cells if cell not in (first, second)]
     count = 0
     for cell in notebook.cells:

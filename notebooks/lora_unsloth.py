@@ -24,7 +24,7 @@ RECIPE = "lora-small"
 BACKEND = "unsloth"
 ENGINE = "vllm"
 ROWS = 4000  # labelled products
-TEST_ROWS = 500
+TEST_ROWS = 200
 
 # %%
 # !classify sample --rows {ROWS} --test-rows {TEST_ROWS} --out sample

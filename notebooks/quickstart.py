@@ -43,6 +43,22 @@ pd.read_json("runs/first/predictions.jsonl", lines=True).head()
 # !classify evaluate runs/first sample/test.labels
 
 # %% [markdown]
+# The same as a page, with the mistakes and their reasons: `runs/first/report.html`, one file that opens in any browser.
+# Two of its plots:
+
+# %%
+# !classify report runs/first
+
+# %%
+import re
+
+from IPython.display import HTML
+
+page = Path("runs/first/report.html").read_text(encoding="utf-8")
+plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+HTML("".join(f'<div style="width: 27em; background: white">{plot}</div>' for plot in plots[:2]))
+
+# %% [markdown]
 # ## Submission
 #
 # Every test row exactly once, every value known, one `.predict` in the zip: anything else would be refused here.

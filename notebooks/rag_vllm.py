@@ -24,8 +24,8 @@ REQUIREMENTS = ["requirements.txt", "requirements-gpu.txt"]
 LLM = "Qwen/Qwen2.5-1.5B-Instruct"
 ENGINE = "vllm"
 DTYPE = "float16"
-ROWS = 1000  # products to classify
-HELD_OUT = 500  # labelled products that are asked about, too: they tell how far to trust the model
+ROWS = 200  # products to classify
+HELD_OUT = 100  # labelled products that are asked about, too, to learn how far to trust the model; better 500
 DOLLARS_AN_HOUR = 0.40  # of the GPU, for the table
 
 # %% [markdown]
@@ -34,7 +34,7 @@ DOLLARS_AN_HOUR = 0.40  # of the GPU, for the table
 # `--until requests` stops before anything is asked.
 
 # %%
-# !classify sample --rows 20000 --test-rows {ROWS} --out sample
+# !classify sample --rows 5000 --test-rows {ROWS} --out sample
 # !classify --strategy rag --train sample --test sample/test.features --run runs/llm \
 #     --calibrate {HELD_OUT} --until requests
 

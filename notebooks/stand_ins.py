@@ -32,8 +32,8 @@ gradient_checkpointing = false
 
 STANDING_IN: dict[str, dict[str, Any]] = {
     "quickstart": {},
-    "rag_vllm": {"LLM": "", "ENGINE": "transformers", "DTYPE": "float32", "ROWS": 30, "HELD_OUT": 20},
-    "lora_unsloth": {"RECIPE": "", "BACKEND": "trl", "ENGINE": "transformers", "TEST_ROWS": 30},
+    "rag_vllm": {"LLM": "", "ENGINE": "transformers", "DTYPE": "float32"},
+    "lora_unsloth": {"RECIPE": "", "BACKEND": "trl", "ENGINE": "transformers"},
     "openai_batch": {"BASE_URL": "", "POLL": 0.2},
 }
 """Parameters of each notebook that a processor can do with; what is empty is known when it runs."""
