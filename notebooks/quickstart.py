@@ -51,6 +51,7 @@ pd.read_json("runs/first/predictions.jsonl", lines=True).head()
 
 # %%
 import re
+from pathlib import Path
 
 from IPython.display import HTML
 
