@@ -15,6 +15,7 @@ from classify.commands import (  # noqa: F401 -- they register their commands
     machines,
     models,
     plans,
+    reports,
     results,
     snaps,
     tuning,

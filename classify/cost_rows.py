@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rich.table import Table
+from typing import Any, Protocol
 
 _COUNTS = {
     "resent": "asked again, that batches ended without",
@@ -17,18 +15,25 @@ _COUNTS = {
 }
 
 
+class Lines(Protocol):
+    """What takes lines of two cells: a table of the terminal, a list for a page."""
+
+    def add_row(self, *cells: Any) -> None:
+        """Take a line."""
+
+
 def dollars(value: float | None) -> str:
     """Return an amount for people; of one that is not known it says so."""
     return "unknown" if value is None else f"${value:,.4f}"
 
 
-def add_costs(table: Table, manifest: dict[str, Any]) -> None:
+def add_costs(table: Lines, manifest: dict[str, Any]) -> None:
     """Say what answers cost: by the hour, or by tokens; and of batches what became of them.
 
     Parameters
     ----------
-    table : Table
-        Of two columns.
+    table : Lines
+        Takes them.
     manifest : dict
         Of a run that has asked.
     """

@@ -1,6 +1,6 @@
 """A run: one directory that holds everything a job read, asked, got and wrote. Read top to bottom, it is the job.
 
-    products -> requests.jsonl -> completions.jsonl -> predictions.jsonl -> metrics.json
+    products -> requests.jsonl -> completions.jsonl -> predictions.jsonl -> metrics.json, report.html
 
 Each stage reads the file of the one before it, so that it can run on another machine, and be resumed.
 """
@@ -26,6 +26,7 @@ from classify.job import training_files
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.model import Model, fit, load, work_folder
 from classify.registry import STRATEGIES, check_engine, find
+from classify.report.page import try_report
 from classify.rundir import IMPORTED, MONEY, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
 from classify.spending import check_fit
@@ -104,6 +105,8 @@ class Run(RunDirectory):
                 raise
             if until == STAGES[-1] and not self.finished:
                 self.record(finished=now())
+            if self.finished and not self.page.is_file():
+                try_report(self)
 
     def _carry_out(self, until: str) -> None:
         asks = hasattr(find("strategy", STRATEGIES, self.manifest["strategy"]), "requests")

@@ -135,6 +135,11 @@ class RunDirectory:
         return self.folder / "predictions.jsonl"
 
     @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
+
+    @property
     def finished(self) -> bool:
         """Whether all stages are done."""
         return "finished" in self.manifest
@@ -285,6 +290,7 @@ class RunDirectory:
         done = {name: value for name, value in self.manifest["stages"].items() if name not in stages}
         if done != self.manifest["stages"]:
             self.manifest.pop("finished", None)
+            self.page.unlink(missing_ok=True)
             self.record(stages=done)
 
     def _partial(self, name: str) -> Path:

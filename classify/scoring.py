@@ -128,9 +128,7 @@ def evaluate_files(
     predictions, labels = Path(predictions), Path(labels)
     if predictions.is_dir():
         predictions = predictions / "predictions.jsonl"
-    if labels.is_dir() or is_features(labels):
-        features = features_file(labels, "test")
-        labels = labels_beside(features) or features
+    labels = labels_file(labels)
     truth = read_labels(labels, schema)
     answers = {row.id(schema.id): row for row in _unique(read_table(predictions, (schema.id, *schema.levels)), schema)}
     for name in truth:
@@ -157,6 +155,14 @@ def evaluate_files(
             chosen, answered = [true_paths[row] for row in rows], [paths[row] for row in rows]
             parts[value] = score(chosen, answered, part, schema, taxonomy, policy)
     return whole, parts
+
+
+def labels_file(place: Path) -> Path:
+    """Return the file that holds the labels: `place` itself, or the one beside the features that it is or holds."""
+    if place.is_dir() or is_features(place):
+        features = features_file(place, "test")
+        return labels_beside(features) or features
+    return place
 
 
 def _unique(rows: Any, schema: Schema) -> Any:

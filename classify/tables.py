@@ -9,8 +9,8 @@ from rich.text import Text
 
 from catalog.files import read_json
 from catalog.messages import STATUSES
-from classify.cost_rows import add_costs
-from classify.run import Run
+from classify.cost_rows import Lines, add_costs
+from classify.rundir import RunDirectory
 from measure.evaluation import Evaluation
 
 
@@ -22,7 +22,7 @@ def _two_columns(title: str) -> Table:
     return table
 
 
-def run_table(run: Run) -> Table:
+def run_table(run: RunDirectory) -> Table:
     """Return what a run has done: rows, time by stage, statuses, confidence, accuracy where labels are known."""
     manifest = run.manifest
     table = _two_columns(str(run.folder))
@@ -36,7 +36,7 @@ def run_table(run: Run) -> Table:
     if calibration:  # measured on rows held out inside training
         before, after = calibration["ece_before"], calibration["ece_after"]
         table.add_row("calibration error, held out", f"{before:.4f} before, {after:.4f} after")
-    _add_answers(table, manifest)
+    add_answers(table, manifest)
     if run.finished:
         metrics = read_json(run.folder / "metrics.json")
         for status in STATUSES:
@@ -45,13 +45,15 @@ def run_table(run: Run) -> Table:
         table.add_row("mean confidence", f"{metrics['mean_confidence']:.3f}")
         if "evaluation" in metrics:
             _add_scores(table, metrics["evaluation"])
+        if run.page.is_file():
+            table.add_row("report", Text(str(run.page)))
         table.add_row("next", Text(f"classify submit {run.folder}"))
     else:
         table.add_row("next", Text(f"classify resume {run.folder}"))
     return table
 
 
-def _add_answers(table: Table, manifest: dict[str, Any]) -> None:
+def add_answers(table: Lines, manifest: dict[str, Any]) -> None:
     """Say what was asked, what it took, and what held-out rows tell of it."""
     compared = manifest.get("top_k") or {"compared": []}
     for scores in compared["compared"]:

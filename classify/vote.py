@@ -15,6 +15,7 @@ from catalog.schema import Schema
 from catalog.taxonomy import Policy, Taxonomy
 from classify.lines import GrowingLines, read_lines
 from classify.provenance import provenance
+from classify.report.page import try_report
 from classify.run import Run
 
 
@@ -153,4 +154,6 @@ def vote_into(folders: Sequence[Path], out: Path, policy: Policy) -> Run:
         }
         write_json(place / "manifest.json", manifest)
         Run.open(place).finish()
-    return Run.open(out)
+    run = Run.open(out)
+    try_report(run)
+    return run

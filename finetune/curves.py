@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from catalog.errors import ShelfmarkError, require
+from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write, read_json
 from finetune.card import cell, figures, licence_of, without_paths
 from finetune.fitted import Fitted, public_name
 from finetune.profile import duration
+from pages.drawing import FAINT, FIRST, INK, SECOND, Plot, plot, thousands
+from pages.template import environment
 
-EXTRA = "lora"
 TEMPLATE = Path(__file__).with_name("training.html.jinja")
-# Inches and points: as wide as a phone, so that letters there are as tall as those of the text.
-SIZE, LETTERS = (4.4, 3.0), 9.5
-# matplotlib draws in these; the page then has its own colours in their place, which change with the reader's scheme.
-INK, FIRST, SECOND, FAINT = "#010203", "#010204", "#010205", "#010206"
-_VARIABLES = {INK: "currentColor", FIRST: "var(--first)", SECOND: "var(--second)", FAINT: "var(--line)"}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawing of the page.
-
-    Attributes
-    ----------
-    title : str
-        What it shows.
-    svg : str
-        Inline SVG, named by its alternative text.
-    """
-
-    title: str
-    svg: str
 
 
 def write_report(folder: str | Path) -> Path:
@@ -54,17 +31,14 @@ def write_report(folder: str | Path) -> Path:
     Raises
     ------
     ShelfmarkError
-        When the folder is no LoRA model, or a damaged one, or matplotlib is missing.
+        When the folder is no LoRA model, or a damaged one.
     """
     fitted = Fitted.read(folder)
     training = fitted.training
     profile = fitted.folder / "profile.json"
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(cell=_html_cell, seconds=duration)
+    templates = environment(TEMPLATE.parent, cell=_html_cell, seconds=duration)
     try:
-        page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        page = templates.get_template(TEMPLATE.name).render(
             name=fitted.folder.resolve().name,
             base=fitted.shown_base,
             training={"best": None, "merge": None, "lengths": None, "stopped_early": False, "versions": {}, **training},
@@ -88,14 +62,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def plots(training: dict[str, Any]) -> list[Plot]:
-    """Draw what ``training.json`` tells of; what it does not tell of is left out.
-
-    Raises
-    ------
-    ShelfmarkError
-        When matplotlib is missing.
-    """
-    require("matplotlib", EXTRA)
+    """Draw what ``training.json`` tells of; what it does not tell of is left out."""
     history = training.get("history") or []
     best, lengths = training.get("best"), training.get("lengths")
     loss, held_out = _series(history, "loss"), _series(history, "eval_loss")
@@ -141,9 +108,10 @@ def _loss(loss: Series, held_out: Series, best: dict[str, Any] | None) -> Plot:
         _mark(axes, best)
         axes.set_ylabel("nats per token of the answers")
         axes.set_xlabel("step")
+        thousands(axes.xaxis)
         axes.legend(frameon=False, labelcolor=INK, loc="best")
 
-    return _plot("Loss", f"Line chart: {', '.join(parts)}, at step {last:,}{_kept(best)}.", draw)
+    return plot("Loss", f"Line chart: {', '.join(parts)}, at step {last:,}{_kept(best)}.", draw)
 
 
 def _accuracy(right: Series, best: dict[str, Any] | None) -> Plot:
@@ -162,8 +130,9 @@ def _accuracy(right: Series, best: dict[str, Any] | None) -> Plot:
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("item accuracy")
         axes.set_xlabel("step")
+        thousands(axes.xaxis)
 
-    return _plot("Item accuracy on held-out rows", alt, draw)
+    return plot("Item accuracy on held-out rows", alt, draw)
 
 
 def _lengths(lengths: dict[str, Any]) -> Plot:
@@ -198,8 +167,10 @@ def _lengths(lengths: dict[str, Any]) -> Plot:
         axes.set_xlim(0, max(limit, longest) * 1.04)
         axes.set_xlabel("tokens, the chat template's included")
         axes.set_ylabel("examples")
+        thousands(axes.xaxis)
+        thousands(axes.yaxis)
 
-    return _plot("Lengths of examples", alt, draw, whole=True)
+    return plot("Lengths of examples", alt, draw)
 
 
 def _kept(best: dict[str, Any] | None) -> str:
@@ -209,57 +180,6 @@ def _kept(best: dict[str, Any] | None) -> str:
 def _mark(axes: Any, best: dict[str, Any] | None) -> None:
     if best:
         axes.axvline(best["step"], color=INK, linestyle=":", linewidth=1, label=f"kept: step {best['step']:,}")
-
-
-def _plot(title: str, alt: str, draw: Callable[[Any], None], *, whole: bool = False) -> Plot:
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    settings = {
-        "svg.fonttype": "none",  # letters, not outlines: they are read out, found and scaled as text
-        "svg.hashsalt": title,
-        "font.size": LETTERS,
-        "font.family": "sans-serif",
-        "text.color": INK,
-        "axes.edgecolor": FAINT,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with matplotlib.rc_context(settings):
-        # No pyplot: it keeps figures, and looks for a screen.
-        figure = Figure(figsize=SIZE, layout="constrained")
-        figure.patch.set_alpha(0)
-        axes = figure.add_subplot()
-        axes.patch.set_alpha(0)
-        draw(axes)
-        axes.grid(axis="y", color=FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        for axis in (axes.xaxis, *([axes.yaxis] if whole else [])):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
-    return Plot(title, _inline(stream.getvalue(), alt))
-
-
-def _inline(svg: str, alt: str) -> str:
-    """Return a file of SVG as a part of a page: named, as wide as there is room, in the page's colours and letters."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # the same in every drawing, and nothing refers to them
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    # Black is what matplotlib leaves out; and its list of fonts would go before the page's.
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
-    head = re.compile(r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
-    escaped = str(jinja2.filters.do_forceescape(alt))
-    return head.sub(rf'<svg viewBox="\1" role="img" aria-label="{escaped}">', svg, count=1).replace(
-        "xlink:href", "href"
-    )
 
 
 def _html_cell(value: Any) -> str:

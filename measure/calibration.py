@@ -35,7 +35,14 @@ class ReliabilityBin:
     rows: int
 
 
-def _checked(confidence: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def checked(confidence: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both as arrays of float, of shape (rows,).
+
+    Raises
+    ------
+    ValueError
+        When there are no rows, the shapes differ, or a value is not what it should be.
+    """
     values, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if values.ndim != 1 or values.shape != hits.shape or not len(values):
         raise ValueError(f"confidence has shape {values.shape} and right {hits.shape}; need (rows,), at least one row")
@@ -70,7 +77,7 @@ def reliability_table(confidence: ArrayLike, right: ArrayLike, bins: int = BINS)
     """
     if bins < 1:
         raise ValueError(f"{bins} bins; need at least 1")
-    values, hits = _checked(confidence, right)
+    values, hits = checked(confidence, right)
     _, tie, sizes = np.unique(values, return_inverse=True, return_counts=True)
     order = np.argsort(values, kind="stable")
     ordered, outcome = values[order], (np.bincount(tie, weights=hits) / sizes)[tie[order]]
@@ -129,7 +136,7 @@ def brier_score(confidence: ArrayLike, right: ArrayLike) -> float:
     ----------
     G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78 (1950), 1-3.
     """
-    values, hits = _checked(confidence, right)
+    values, hits = checked(confidence, right)
     return float(((values - hits) ** 2).mean())
 
 
@@ -187,7 +194,7 @@ class Calibrator:
         """
         from sklearn.isotonic import isotonic_regression
 
-        values, hits = _checked(score, right)
+        values, hits = checked(score, right)
         centres, rates, weights = _groups(values, hits)
         levels = isotonic_regression(rates, sample_weight=weights)
         _, stretch = np.unique(levels, return_inverse=True)

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "catalog": 1,
     "measure": 1,
+    "pages": 1,
     "rag": 2,
     "student": 3,
     "postprocess": 3,
@@ -17,7 +18,7 @@ FLOORS = {
     "classify": 4,
 }
 FOLDERS = [name for name in FLOORS if (ROOT / name).is_dir()]
-# Heavy libraries that are extras: imported inside the function that needs them.
+# Heavy libraries, most of them extras: imported inside the function that needs them.
 EXTRAS = {"torch", "transformers", "sentence_transformers", "trl", "peft", "datasets", "unsloth", "vllm", "ray"}
 EXTRAS |= {"huggingface_hub", "matplotlib", "tiktoken"}
 

@@ -22,6 +22,8 @@ import pytest
 
 import classify.cli
 import classify.registry
+import classify.run
+import classify.vote
 import rag.vote
 from catalog.messages import Request, request_id
 from catalog.schema import SEPARATOR
@@ -57,6 +59,13 @@ def tune_quickly(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _tune_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     tune_quickly(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave runs without a page, which takes longer than they do: tests of the report make theirs."""
+    for module in (classify.run, classify.vote):
+        monkeypatch.setattr(module, "try_report", lambda run: None)
 
 
 @dataclass(frozen=True)

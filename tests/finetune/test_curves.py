@@ -62,7 +62,6 @@ class Page(HTMLParser):
             self.words.append(data.strip())
 
 
-@pytest.mark.extras
 def test_the_page(told, retell) -> None:
     retell(told, notes=["<script>alert(1)</script>"])
     (told / "profile.json").write_text(json.dumps(PROFILE))
@@ -84,7 +83,6 @@ def test_the_page(told, retell) -> None:
     assert text == write_report(told).read_text()
 
 
-@pytest.mark.extras
 def test_what_was_not_measured_is_left_out(told, retell) -> None:
     retell(told, history=[], best=None, merge=None, lengths=None)
     page = Page(write_report(told).read_text())
@@ -94,7 +92,6 @@ def test_what_was_not_measured_is_left_out(told, retell) -> None:
     assert len(Page(write_report(told).read_text()).labels) == 1
 
 
-@pytest.mark.extras
 def test_no_paths(told, retell) -> None:
     retell(told, base="/home/somebody/secret place/base", notes=["read /home/somebody/secret place/base"])
     text = write_report(told).read_text()
@@ -102,7 +99,6 @@ def test_no_paths(told, retell) -> None:
     assert "secret" not in text
 
 
-@pytest.mark.extras
 def test_damaged(told) -> None:
     (told / "profile.json").write_text("{}")
     with pytest.raises(ShelfmarkError, match="damaged"):

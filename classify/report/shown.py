@@ -1,0 +1,205 @@
+"""The rows that a page shows one by one: the product, what was retrieved for it, what was answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.errors import ShelfmarkError
+from catalog.messages import STATUSES, LabelPath, RowId
+from classify.asking import ANSWERS
+from classify.lines import read_lines
+from classify.report.answered import Answered
+from classify.rundir import NO_LLM, RunDirectory
+from rag.shown import Near, neighbours_shown
+
+REQUESTS = "requests.jsonl"
+MOST_NEAR, MOST_CANDIDATES = 5, 5
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row of the page.
+
+    Attributes
+    ----------
+    id, text, retailer
+        Of the product.
+    price : float or None
+        The same.
+    predicted : label path
+        The answer.
+    truth : label path or None
+        Where it is known.
+    confidence : float
+        Of the answer.
+    status : str
+        Of the answer.
+    near : list of Near
+        The products that were retrieved for it, nearest first.
+    candidates : list of (label path, float)
+        The candidates that it was chosen from and their probabilities, best first.
+    question : str
+        The question, where it is of a template that `near` cannot be read from.
+    answer : str
+        What the model said, where one did.
+    """
+
+    id: RowId
+    text: str
+    retailer: str
+    price: float | None
+    predicted: LabelPath
+    truth: LabelPath | None
+    confidence: float
+    status: str
+    near: list[Near]
+    candidates: list[tuple[LabelPath, float]]
+    question: str
+    answer: str
+
+
+def show(answered: Answered, rows: Iterable[int]) -> dict[int, Shown]:
+    """Return what a page shows of some rows.
+
+    Raises
+    ------
+    ShelfmarkError
+        When a file of requests or answers is damaged.
+    """
+    wanted = sorted(set(rows))
+    requests = _requests(answered.run, set(wanted), len(answered))
+    said = _said(answered.run, {line["id"] for line in requests.values()})
+    predicted, truth = answered.predicted, answered.truth
+    shown = {}
+    for row in wanted:
+        request = requests.get(row, {"id": "", "messages": [], "candidates": [], "scores": []})
+        near = neighbours_shown(request["messages"])
+        asked = "\n\n".join(turn["content"] for turn in request["messages"] if turn["role"] == "user")
+        price = float(answered.prices[row])
+        shown[row] = Shown(
+            id=answered.ids[row],
+            text=answered.texts[row],
+            retailer=answered.retailers[row],
+            price=None if np.isnan(price) else price,
+            predicted=answered.paths[predicted[row]],
+            truth=None if truth is None else answered.paths[truth[row]],
+            confidence=float(answered.confidence[row]),
+            status=STATUSES[answered.statuses[row]],
+            near=near[:MOST_NEAR],
+            candidates=[
+                (tuple(path), chance) for path, chance in zip(request["candidates"], request["scores"], strict=True)
+            ][:MOST_CANDIDATES],
+            question="" if near or not request["candidates"] else asked,
+            answer=said.get(request["id"], ""),
+        )
+    return shown
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """What the requests of all rows tell.
+
+    Attributes
+    ----------
+    likeness : ndarray of float64, shape (rows,), or None
+        How like the likest neighbour's text is to the product's, in [0, 1]: the share of letters that both have in
+        common, in order, once the words of each are sorted. NaN where a request shows no neighbours; None where none
+        does.
+    by_level : ndarray of float64, shape (rows, levels), or None
+        The probability of all candidates that are as the answer down to each level; None where a language model had
+        the last word.
+    """
+
+    likeness: NDArray[np.float64] | None
+    by_level: NDArray[np.float64] | None
+
+
+def retrieved(answered: Answered) -> Retrieved:
+    """Read the requests of all rows, one after the other.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the file of requests is damaged.
+    """
+    from rapidfuzz.fuzz import token_sort_ratio
+
+    file = answered.run.folder / REQUESTS
+    if not file.is_file():
+        return Retrieved(None, None)
+    depth = len(answered.schema.levels)
+    likeness, by_level = np.full(len(answered), np.nan), np.zeros((len(answered), depth))
+    row = -1
+    for row, line in enumerate(read_lines(file)):
+        if row == len(answered):
+            raise _damaged(file)
+        try:
+            near = neighbours_shown(line["messages"])
+            path = answered.paths[answered.predicted[row]]
+            for candidate, chance in zip(line["candidates"], line["scores"], strict=True):
+                for level in range(depth):
+                    if candidate[level] != path[level]:
+                        break
+                    by_level[row, level] += chance
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise _damaged(file) from None
+        if near:
+            likeness[row] = max(token_sort_ratio(answered.texts[row], one.text) for one in near) / 100
+    if row + 1 != len(answered):
+        raise _damaged(file)
+    return Retrieved(
+        None if np.isnan(likeness).all() else likeness,
+        np.minimum(by_level, 1) if answered.run.manifest["engine"] == NO_LLM and by_level.any() else None,
+    )
+
+
+def _requests(run: RunDirectory, rows: set[int], count: int) -> dict[int, dict[str, Any]]:
+    """Return the requests of these rows, by row: only their lines are parsed."""
+    file = run.folder / REQUESTS
+    if not file.is_file():
+        return {}
+    chosen: list[tuple[int, bytes]] = []
+    lines = 0
+    with open(file, "rb") as stream:
+        for line in stream:
+            if lines in rows:
+                chosen.append((lines, line))
+            lines += 1
+    if lines != count:
+        raise _damaged(file)
+    return {row: _request(file, line) for row, line in chosen}
+
+
+def _request(file: Path, line: bytes) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(line)
+        whole = {"id", "messages", "candidates", "scores"} <= value.keys()
+        whole = whole and len(value["candidates"]) == len(value["scores"])
+    except (ValueError, AttributeError, TypeError):
+        whole = False
+    if not whole:
+        raise _damaged(file)
+    return value
+
+
+def _said(run: RunDirectory, names: set[str]) -> dict[str, str]:
+    """Return what a language model answered to the requests of these ids."""
+    file = run.folder / ANSWERS
+    if run.manifest["engine"] == NO_LLM or not names or not file.is_file():
+        return {}
+    found = {}
+    for line in read_lines(file):
+        if line.get("id") in names:
+            found[line["id"]] = line.get("text", "") or line.get("error", "")
+    return found
+
+
+def _damaged(file: Path) -> ShelfmarkError:
+    return ShelfmarkError(f"{file}: damaged, or not of these rows; delete it, then: classify resume {file.parent}")

@@ -1,0 +1,1 @@
+"""Pages for people: drawings as inline SVG, and the template that every page begins with."""

@@ -1,0 +1,45 @@
+"""The environment that pages are rendered in: everything is escaped, and what is missing is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+HERE = Path(__file__).parent
+# Letters of a text or a value that a page shows: they are the user's, and as long as they like.
+MOST_LETTERS = 300
+
+
+def environment(folder: Path, **filters: Callable[..., Any]) -> jinja2.Environment:
+    """Return an environment for the templates of `folder`, each of which may extend ``page.html.jinja``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the templates are.
+    **filters
+        Filters besides ``cut``, which shortens text, ``count``, ``share`` and ``figure``.
+    """
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, HERE]),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update({"cut": cut, "count": "{:,}".format, "share": share, "figure": "{:.3f}".format, **filters})
+    return made
+
+
+def cut(value: object, letters: int = MOST_LETTERS) -> str:
+    """Return a value as text of at most so many letters."""
+    text = str(value)
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def share(value: float) -> str:
+    """Return a share as a percentage with one decimal."""
+    return f"{value:.1%}"

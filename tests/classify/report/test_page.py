@@ -1,0 +1,287 @@
+"""The page: what stands on it, for every kind of run, and that nothing of a product's is taken for the page's own."""
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from catalog.errors import ShelfmarkError
+from catalog.schema import PRESETS, Schema
+from classify.report.page import try_report, write_comparison, write_report
+from classify.run import Run
+
+VOID = ("meta", "link", "img", "br", "input", "path", "use", "rect")
+
+
+class Page(HTMLParser):
+    """Checks how a page is built, and collects what people hear and see of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.labels: list[str] = []
+        self.regions: list[dict] = []
+        self.feed(text)
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if "id" in values:
+            self.ids.append(values["id"])
+        if "href" in values:
+            self.targets.append(values["href"])
+        if tag == "svg":
+            assert values["role"] == "img"
+            self.labels.append(values["aria-label"])
+        if values.get("role") == "region":
+            self.regions.append(values)
+        if tag == "th":
+            assert values["scope"] in ("row", "col")
+        assert not any(name.startswith("on") or name == "src" for name in values), values
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+def checked(place: Path) -> Page:
+    text = place.read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert page.headings[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(page.headings))
+    assert len(set(page.ids)) == len(page.ids)
+    assert all(target[0] == "#" and target[1:] in page.ids for target in page.targets)
+    assert page.tags.count("main") == page.tags.count("header") == page.tags.count("nav") == 1
+    assert page.tags.count("table") == page.tags.count("caption") == len(page.regions)
+    assert all(region["tabindex"] == "0" and region["aria-label"] for region in page.regions)
+    assert not re.search(r"url\((?!#)|@import|https?:(?!//www\.w3\.org)", text.replace("http://localhost", ""))
+    assert len(text) < 600_000
+    return page
+
+
+def test_with_labels(make_run):
+    run = make_run(answers=True)
+    page = checked(write_report(run))
+    titles = ("Accuracy by level", "What a confidence is worth", "The worst confusions", "Telling mistakes", "By price")
+    for part in (*titles, "By retailer", "By class frequency", "Hierarchical F1", "Calibration error", "abstained"):
+        assert part in page.text
+    assert len(page.labels) == 6
+    assert all("%" in label for label in page.labels)
+    # The product's text is text, to the letter.
+    assert "<script>alert(1)</script>" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    assert "The model said: <i>" in page.text
+    # What made it, and no password of it.
+    assert "classify --train 'some where' --base-url http://localhost/v1" in page.text
+    assert "password" not in run.page.read_text()
+    for part in ("$1.5000", "predictions 1.5 s", "shelfmark 0.1.0", "/somewhere/train", "2026-01-02 03:04:05 UTC"):
+        assert part in page.text
+    assert run.page.read_bytes() == write_report(Run.open(run.folder)).read_bytes()
+
+
+def test_headline_figures_are_those_of_the_labels(make_run, row):
+    good, bad = ("a", "b", "c", "d"), ("a", "b", "c", "e")
+    run = make_run(rows=[row("x", good, good)] * 3 + [row("y", bad, good)])
+    page = checked(write_report(run))
+    assert "Item accuracy 75.0% all levels right; 95% interval 30.1–95.4%" in page.text
+    assert "✗ wrong: e" in page.text
+
+
+def test_without_labels(make_run):
+    run = make_run(labels=False)
+    page = checked(write_report(run))
+    for part in (
+        "No labels are known",
+        "Confidence by level",
+        "Labels here and in training",
+        "Most sure",
+        "Least sure",
+    ):
+        assert part in page.text
+    assert "Rows that no neighbour resembles" in page.text
+    assert "At least: the sum over the candidates" in page.text
+    assert "Telling mistakes" not in page.text
+    assert len(page.labels) == 3
+
+
+def test_labels_may_be_given(make_run, tmp_path):
+    run, known = make_run(labels=False), make_run("known")
+    labels = known.folder / "inputs" / "test.labels"
+    assert "Telling mistakes" in checked(write_report(run, labels, tmp_path / "page.html")).text
+    assert not run.page.exists()
+    rows = labels.read_text().split("\n")
+    (tmp_path / "some.labels").write_text("\n".join(rows[:20]) + "\n")
+    with pytest.raises(ShelfmarkError, match=r"some\.labels: no label for the id 120 of .*one; give one for each row"):
+        write_report(run, tmp_path / "some.labels")
+    (tmp_path / "more.labels").write_text("\n".join([*rows[:-1], rows[0].replace("100", "999")]) + "\n")
+    with pytest.raises(ShelfmarkError, match="the id 999 is not in"):
+        write_report(run, tmp_path / "more.labels")
+
+
+def test_a_part_of_the_rows(make_run):
+    run = make_run(limit=60)
+    (run.folder / "inputs" / "test.features").open("a").write('{"indoml_id": 7, "description": "more"}\n')
+    (run.folder / "inputs" / "test.labels").open("a").write(
+        '{"indoml_id": 7, "supergroup": "a", "group": "b", "module": "c", "brand": "d"}\n'
+    )
+    assert "The first 60 rows alone" in checked(write_report(run)).text
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_strategy_without_requests(make_run, labels: bool):
+    tree = {"strategy": "tree", "engine": "", "requests": False, "labels": labels}
+    page = checked(write_report(make_run(level_confidence=True, **tree)))
+    assert "similar product" not in page.text
+    assert "Rows that no neighbour resembles" not in page.text
+    assert "At least" not in page.text
+
+
+def test_an_ensemble(make_run):
+    run = make_run(strategy="vote", engine="", requests=False, labels=False, runs=["runs/a", "runs/b"])
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    for name in ("seed", "train", "model", "engine_options", "gpu_price", "max_cost", "started"):
+        del manifest[name]
+    (run.folder / "manifest.json").write_text(json.dumps(manifest))
+    page = checked(write_report(Run.open(run.folder)))
+    assert "one confidence for the whole path" in page.text
+    assert "runs/b" in page.text
+
+
+@pytest.mark.parametrize(
+    "schema", [PRESETS["esci"], PRESETS["relevance"], Schema("own", "sku", ("a", "b"), ("only <level>",))]
+)
+@pytest.mark.parametrize("labels", [True, False])
+def test_other_schemas(make_run, schema: Schema, labels: bool, row):
+    rows = [
+        row(f"text {at}", (f"v{at % 3}",) * len(schema.levels), (f"v{at % 2}",) * len(schema.levels)) for at in range(9)
+    ]
+    page = checked(write_report(make_run(rows=rows, schema=schema, labels=labels)))
+    assert "By retailer" not in page.text
+    assert "By price" not in page.text
+
+
+def test_one_row_and_nothing_wrong(make_run, row):
+    path = ("a", "b", "c", "d")
+    page = checked(write_report(make_run(rows=[row("x", path, path)])))
+    assert "There are none: every answered row is right." in page.text
+
+
+def test_nothing_is_answered(make_run, row):
+    page = checked(write_report(make_run(rows=[row("x", ("", "", "", ""), ("a", "b", "c", "d"), 0.1, "abstained")])))
+    assert "What a confidence is worth" not in page.text
+
+
+def test_the_size_is_bounded(make_run, shelf_rows):
+    sizes = []
+    for count in (400, 4000):
+        sizes.append(write_report(make_run(f"of {count}", shelf_rows(count), labels=count > 400)).stat().st_size)
+        sizes.append(write_report(make_run(f"with {count}", shelf_rows(count))).stat().st_size)
+    assert max(sizes) < 600_000
+
+
+def test_an_unfinished_run(make_run):
+    run = make_run()
+    del run.manifest["finished"]
+    with pytest.raises(ShelfmarkError, match=r"one: not finished; classify resume .*one$"):
+        write_report(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "predictions.jsonl",
+            lambda text: text.replace('"brand"', '"brandy"', 1),
+            r"predictions\.jsonl, line 1: damaged",
+        ),
+        ("predictions.jsonl", lambda text: text.replace("exact", "exakt", 1), r"predictions\.jsonl, line \d+: damaged"),
+        ("predictions.jsonl", lambda text: text.partition("\n")[2], "not the rows of test.features"),
+        ("predictions.jsonl", lambda text: text[1:], r"predictions\.jsonl, line 1: damaged"),
+        ("requests.jsonl", lambda text: text.partition("\n")[2], r"requests\.jsonl: damaged"),
+        ("requests.jsonl", lambda text: text.replace("candidates", "candidate"), r"requests\.jsonl: damaged"),
+        ("taxonomy.csv", lambda text: text.replace("brand", "brandy", 1), r"taxonomy\.csv"),
+    ],
+)
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_damaged_file_is_one_line(make_run, name: str, change, message: str, labels: bool):
+    run = make_run(labels=labels)
+    file = run.folder / name
+    file.write_text(change(file.read_text()))
+    with pytest.raises(ShelfmarkError, match=message):
+        write_report(run)
+    assert not run.page.exists()
+
+
+def test_a_run_outlives_its_page(make_run, capsys, monkeypatch):
+    run = make_run()
+    (run.folder / "requests.jsonl").write_text("")
+    try_report(run)
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setattr("classify.report.page.write_report", lambda run: 1 / 0)
+    try_report(run)
+    err = capsys.readouterr().err
+    assert "report.html was not written (division by zero); classify report" in err
+
+
+def test_runs_compared(make_run, row, shelf_rows):
+    first, rows = make_run("first"), shelf_rows()
+    rows[1:4] = [row(one.text, one.truth, one.truth, 0.8) for one in rows[1:4]]
+    rows[0] = row(rows[0].text, ("food", "x", "y", "z"), rows[0].truth, 0.7)
+    place = write_comparison([first, make_run("second", rows), make_run("third")])
+    assert place == first.folder.parent / "comparison.html"
+    page = checked(place)
+    assert "3 rows won, 1 lost: +3.3% item accuracy (95% paired interval" in page.text
+    assert "0 rows won, 0 lost" in page.text
+    assert "Ids of rows that are won All 3, in input order: 101 , 102 , 103" in page.text
+    assert "Commands" in page.text
+    assert (
+        place.read_bytes()
+        == write_comparison(
+            [Run.open(first.folder.parent / name) for name in ("first", "second", "third")]
+        ).read_bytes()
+    )
+
+
+def test_runs_compared_without_labels(make_run, tmp_path, row, shelf_rows):
+    rows = shelf_rows()
+    rows[5] = row(rows[5].text, ("other", "x", "y", "z"), rows[5].truth)
+    runs = [make_run("first", labels=False), make_run("second", rows, labels=False)]
+    page = checked(write_comparison(runs, out=tmp_path / "c.html"))
+    assert "1 of 60 rows have another label path (1.7%)" in page.text
+    assert page.labels == []
+    # Labels beside the test file of one of them are those of both.
+    known = make_run("known")
+    assert "rows won" in checked(write_comparison([runs[0], known])).text
+
+
+def test_runs_of_other_rows(make_run, row, shelf_rows):
+    first = make_run("first")
+    other = [row("another text", one.predicted, one.truth) for one in shelf_rows()]
+    for second in (make_run("second", other), make_run("third", shelf_rows(30))):
+        with pytest.raises(ShelfmarkError, match=r"of another test file than .*first"):
+            write_comparison([first, second])
