@@ -22,6 +22,7 @@ import nbformat
 HERE = Path(__file__).parent
 NAMES = ("quickstart", "rag_vllm", "lora_unsloth", "openai_batch")
 PERCENT = {"extension": ".py", "format_name": "percent", "comment_magics": True}
+LANGUAGE = {"name": "python"}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PLAIN = """\
 def _plain(command, shell=get_ipython()):
@@ -42,7 +43,7 @@ get_ipython().system = _plain
 def source(name: str) -> Any:
     """Return the notebook that the Python file of this name is, without output."""
     notebook = jupytext.reads((HERE / f"{name}.py").read_text(encoding="utf-8"), PERCENT)
-    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE}
     if any("gpu" in tags(cell) for cell in notebook.cells):
         notebook.metadata["accelerator"] = "GPU"  # Colab then begins with one
     install = (HERE / "install.py").read_text(encoding="utf-8").strip()
@@ -73,6 +74,7 @@ def execute(notebook: Any, parameters: dict[str, Any], environment: dict[str, st
         client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}})
         client.execute(env={**os.environ, "PATH": path, **environment})
     notebook.cells = [cell for cell in notebook.cells if cell not in (first, second)]
+    notebook.metadata["language_info"] = LANGUAGE  # not which Python it was
     count = 0
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
