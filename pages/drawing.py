@@ -131,11 +131,11 @@ def estimates(title: str, alt: str, rows: Sequence[Estimate], what: str, whole: 
     def draw(axes: Any) -> None:
         for at, row in enumerate(rows):
             axes.plot([row.low, row.high], [at, at], color=FIRST, linewidth=3, alpha=0.45, solid_capstyle="round")
-            axes.plot([row.share], [at], "o", color=FIRST, markersize=6)
+            axes.plot([row.share], [at], "o", color=FIRST, markersize=6, clip_on=False)
         if whole is not None:
             axes.axvline(whole, color=SECOND, linestyle="--", linewidth=1.2)
         axes.set_yticks(range(len(rows)), [short(row.name) for row in rows])
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", length=0, pad=8)
         axes.spines["left"].set_visible(False)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(0, 1)
