@@ -57,7 +57,7 @@ from IPython.display import HTML
 
 page = Path("runs/first/report.html").read_text(encoding="utf-8")
 plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-HTML("".join(f'<div style="width: 27em; background: white">{plot}</div>' for plot in plots[:2]))
+HTML("".join(f'<div style="width: 27em; background: white; color: black">{plot}</div>' for plot in plots[:2]))
 
 # %% [markdown]
 # ## Submission
