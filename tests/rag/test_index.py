@@ -147,7 +147,7 @@ def test_dense_vectors_alone(index: Index, shop, tmp_path) -> None:
     Index(index.encoder, Vectors(dense, None), index.products, shop.schema).save(tmp_path)
     loaded = Index.load(tmp_path, shop.schema)
     assert (loaded.vectors.dense == dense).all()
-    assert (loaded.vectors.sparse, loaded.postings) == (None, None)
+    assert (loaded.vectors.sparse, loaded.vocabulary) == (None, None)
 
 
 @pytest.fixture(scope="module")
