@@ -80,7 +80,7 @@ class Index:
         """Return the rows from `start` to `end`, prepared for searching; it is kept."""
         if (start, end) not in self._searched:
             numbers = self.text_numbers[start:end]
-            self._searched[start, end] = Slice(start, end, numbers, self.vectors, self.vocabulary)
+            self._searched[start, end] = Slice(start, numbers, self.vectors, self.vocabulary)
         return self._searched[start, end]
 
     @classmethod

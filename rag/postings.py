@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -41,9 +39,9 @@ class Slice:
 
     Parameters
     ----------
-    start, end : int
-        The first row and the one after the last.
-    texts : sequence of int, length end - start
+    start : int
+        The first row.
+    texts : ndarray of int64, shape (rows,)
         A number for each row: the same for the same text.
     vectors : Vectors
         Of the whole index.
@@ -51,9 +49,7 @@ class Slice:
         Of the index, where its vectors have n-grams.
     """
 
-    def __init__(
-        self, start: int, end: int, texts: Sequence[int], vectors: Vectors, vocabulary: Vocabulary | None
-    ) -> None:
+    def __init__(self, start: int, texts: NDArray[np.int64], vectors: Vectors, vocabulary: Vocabulary | None) -> None:
         _, first, place, self._counts = np.unique(texts, return_index=True, return_inverse=True, return_counts=True)
         self._rows = start + np.argsort(place, kind="stable")
         self._starts = np.cumsum(self._counts) - self._counts
