@@ -164,6 +164,8 @@ def _write_dense(dense: NDArray[np.float32], file: Path) -> None:
 
 def _read_vectors(folder: Path, rows: int) -> tuple[Vectors, Any]:
     """Return the vectors, and what must be kept as long as they are used."""
+    if (folder / "exact_shape.npy").exists():
+        raise ValueError("its n-grams are sketched, as they once were")
     dense, found = np.zeros((rows, 0), dtype=np.float32), None
     flat: Any = None
     features = columns = 0

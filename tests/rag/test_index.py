@@ -183,6 +183,13 @@ def test_files_of_different_indexes(index: Index, shop, tmp_path) -> None:
         Index.load(tmp_path / "one", shop.schema)
 
 
+def test_an_index_of_an_earlier_version(index: Index, shop, tmp_path) -> None:
+    index.save(tmp_path)
+    np.save(tmp_path / "exact_shape.npy", np.array([2**21, 1024]))
+    with pytest.raises(ShelfmarkError, match=r"of another version \(its n-grams are sketched.*fit the model again"):
+        Index.load(tmp_path, shop.schema)
+
+
 def test_no_pickle_is_read(index: Index, shop, tmp_path) -> None:
     index.save(tmp_path)
     np.save(tmp_path / "sparse_data.npy", np.array([{"a": 1}], dtype=object))
