@@ -20,7 +20,7 @@ from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from rag.encoders import Encoder, Progress, Vectors, load_encoder, save_encoder
-from rag.postings import Postings
+from rag.postings import Slice, Vocabulary
 
 DENSE = "index.faiss"
 
@@ -52,6 +52,7 @@ class Index:
         self.labels: list[LabelPath] = products.require_labels()
         self.taxonomy = Taxonomy.from_labels(self.labels, schema.levels, products.retailers)
         self.log_prices = log_prices(products.prices)
+        self._searched: dict[tuple[int, int], Slice] = {}
         names = np.array(products.retailers, dtype=object)
         bounds = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
         self.slices = {
@@ -65,9 +66,22 @@ class Index:
         return len(self.labels)
 
     @cached_property
-    def postings(self) -> Postings | None:
-        """The sparse vectors by n-gram, where there are any."""
-        return None if self.vectors.sparse is None else Postings(self.vectors.sparse)
+    def vocabulary(self) -> Vocabulary | None:
+        """The n-grams of the sparse vectors, where there are any."""
+        return None if self.vectors.sparse is None else Vocabulary(self.vectors.sparse)
+
+    @cached_property
+    def text_numbers(self) -> NDArray[np.int64]:
+        """A number for each row, the same for the same text; shape (rows,)."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(text, len(numbers)) for text in self.products.texts], dtype=np.int64)
+
+    def slice(self, start: int, end: int) -> Slice:
+        """Return the rows from `start` to `end`, prepared for searching; it is kept."""
+        if (start, end) not in self._searched:
+            numbers = self.text_numbers[start:end]
+            self._searched[start, end] = Slice(start, numbers, self.vectors, self.vocabulary)
+        return self._searched[start, end]
 
     @classmethod
     def build(cls, train: Products, schema: Schema, encoder: Encoder, progress: Progress | None = None) -> Index:
@@ -150,6 +164,8 @@ def _write_dense(dense: NDArray[np.float32], file: Path) -> None:
 
 def _read_vectors(folder: Path, rows: int) -> tuple[Vectors, Any]:
     """Return the vectors, and what must be kept as long as they are used."""
+    if (folder / "exact_shape.npy").exists():
+        raise ValueError("its n-grams are sketched, as they once were")
     dense, found = np.zeros((rows, 0), dtype=np.float32), None
     flat: Any = None
     features = columns = 0

@@ -115,18 +115,21 @@ def shortlist(
     ordered = sorted(groups.items(), key=lambda group: group[0][1] - group[0][0])
     share = width // 2 if filter_by == "prefer" else width
 
-    def search(group: tuple[tuple[int, int], list[int]]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    _ = index.vocabulary, index.text_numbers  # made here, not by each thread
+
+    def search(group: tuple[tuple[int, int], list[int]]) -> list[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         (start, end), members = group
-        count = min(share if end - start < len(index) else width, end - start)
+        count = share if end - start < len(index) else width
         return _nearest(index, vectors.take(np.array(members, dtype=np.intp)), start, end, count)
 
     # One thread for each slice: within one, the same sums in the same order on any machine.
     with threadpool_limits(1), ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        for (_, members), (near, cosines) in zip(ordered, pool.map(search, ordered), strict=True):
-            for query, found, alike in zip(members, near, cosines, strict=True):
+        for (_, members), searched in zip(ordered, pool.map(search, ordered), strict=True):
+            for query, (found, alike) in zip(members, searched, strict=True):
                 have = int((rows[query] >= 0).sum())
-                fresh = ~np.isin(found, rows[query, :have]) if have else slice(None)
-                found, alike = found[fresh][: width - have], alike[fresh][: width - have]
+                if have:
+                    fresh = ~np.isin(found, rows[query, :have])
+                    found, alike = found[fresh][: width - have], alike[fresh][: width - have]
                 rows[query, have : have + len(found)] = found
                 similarity[query, have : have + len(found)] = alike
     if price_band is not None:
@@ -140,29 +143,18 @@ def shortlist(
 
 def _nearest(
     index: Index, queries: Vectors, start: int, end: int, count: int
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return the rows from `start` to `end` that are most similar to each query, best first, and their similarity."""
-    rows = np.empty((len(queries), count), dtype=np.intp)
-    similarity = np.empty((len(queries), count), dtype=np.float32)
-    size = max(1, SCORES // (end - start))
-    words = None if index.postings is None or queries.sparse is None else index.postings.known(queries.sparse)
-    base = index.vectors.dense[start:end]
+) -> list[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Return the `count` rows from `start` to `end` that are most similar to each query, and their similarity."""
+    here = index.slice(start, end)
+    words = None
+    if index.vocabulary is not None and queries.sparse is not None:
+        words = index.vocabulary.known(queries.sparse)
+    size = max(1, SCORES // len(here))
+    found = []
     for first in range(0, len(queries), size):
         part = slice(first, first + size)
-        letters = None if words is None or index.postings is None else index.postings.cosines(words[part], start, end)
-        mine = queries.dense[part]
-        scores = letters if letters is not None else np.zeros((len(mine), end - start), dtype=np.float32)
-        if base.shape[1]:
-            scores = scores + mine @ base.T
-        best = largest(scores, count)
-        # A product of matrices rounds by its shape: what is found is compared anew, row by row.
-        alike = np.einsum("qd,qkd->qk", mine, base[best])
-        if letters is not None:
-            alike = alike + np.take_along_axis(letters, best, axis=1)
-        order = np.argsort(-alike, axis=1, kind="stable")
-        rows[part] = np.take_along_axis(best, order, axis=1) + start
-        similarity[part] = np.take_along_axis(alike, order, axis=1)
-    return rows, similarity
+        found += here.nearest(queries.dense[part], None if words is None else words[part], count)
+    return found
 
 
 def _similarity(index: Index, vectors: Vectors, query: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -147,7 +147,7 @@ def test_dense_vectors_alone(index: Index, shop, tmp_path) -> None:
     Index(index.encoder, Vectors(dense, None), index.products, shop.schema).save(tmp_path)
     loaded = Index.load(tmp_path, shop.schema)
     assert (loaded.vectors.dense == dense).all()
-    assert (loaded.vectors.sparse, loaded.postings) == (None, None)
+    assert (loaded.vectors.sparse, loaded.vocabulary) == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +181,13 @@ def test_files_of_different_indexes(index: Index, shop, tmp_path) -> None:
     (tmp_path / "other" / "rows.parquet").replace(tmp_path / "one" / "rows.parquet")
     with pytest.raises(ShelfmarkError, match="50 rows, 260 vectors"):
         Index.load(tmp_path / "one", shop.schema)
+
+
+def test_an_index_of_an_earlier_version(index: Index, shop, tmp_path) -> None:
+    index.save(tmp_path)
+    np.save(tmp_path / "exact_shape.npy", np.array([2**21, 1024]))
+    with pytest.raises(ShelfmarkError, match=r"of another version \(its n-grams are sketched.*fit the model again"):
+        Index.load(tmp_path, shop.schema)
 
 
 def test_no_pickle_is_read(index: Index, shop, tmp_path) -> None:
