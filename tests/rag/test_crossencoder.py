@@ -1,3 +1,4 @@
+import re
 import sys
 from types import SimpleNamespace
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from catalog.errors import ShelfmarkError
+from catalog.extras import install_command
 from rag.crossencoder import Reranker
 from rag.retrieve import Neighbours
 
@@ -59,7 +61,7 @@ def test_a_model_that_is_not_there_is_one_line(library) -> None:
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(ShelfmarkError, match=r"shelfmark\[embed\]"):
+    with pytest.raises(ShelfmarkError, match=re.escape(install_command("embed"))):
         Reranker("any")
 
 

@@ -1,8 +1,10 @@
+import re
 import sys
 
 import pytest
 
 from catalog.errors import ShelfmarkError
+from catalog.extras import install_command
 from rag.tokens import estimate_tokens, token_counter
 
 
@@ -29,7 +31,7 @@ def test_no_name_is_the_estimate() -> None:
 
 def test_without_the_extra_a_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ShelfmarkError, match=r"shelfmark\[embed\]"):
+    with pytest.raises(ShelfmarkError, match=re.escape(install_command("embed"))):
         token_counter("some/model")
 
 

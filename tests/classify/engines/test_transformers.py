@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from itertools import count
 
 import pytest
 
 from catalog.errors import ShelfmarkError
+from catalog.extras import install_command
 from catalog.messages import Completion, Request
 from classify.engines.constraints import answers, choices
 from classify.engines.transformers import TransformersEngine, TransformersOptions
@@ -183,5 +185,5 @@ def test_without_torch_it_says_how_to_install_it(tiny_llama, monkeypatch: pytest
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
     monkeypatch.setattr("catalog.errors.importlib.import_module", missing)
-    with pytest.raises(ShelfmarkError, match=r"shelfmark\[embed\]"):
+    with pytest.raises(ShelfmarkError, match=re.escape(install_command("embed"))):
         ask(tiny_llama, tiny_llama.requests[:1])
