@@ -267,7 +267,8 @@ def test_version(command) -> None:
     assert command("--version").out == f"shelfmark {version('shelfmark')}\n"
 
 
-def test_no_arguments_show_the_first_steps(command) -> None:
+def test_no_arguments_show_the_first_steps(command, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
     done = command()
     assert (done.code, done.err) == (0, "")
     assert "classify sample" in done.out

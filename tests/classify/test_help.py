@@ -1,3 +1,4 @@
+import inspect
 import os
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import typer
+import typer.main
 
 from classify.cli import app
 from classify.commands.help import ORDER, sections
@@ -89,6 +91,8 @@ def test_completing_loads_nothing_heavy() -> None:
 
 def test_a_script_for_the_shell_can_be_had(command, monkeypatch) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    # Made anew: the variable is read when the parser is made.
+    monkeypatch.setattr(typer.main, "get_command", inspect.unwrap(typer.main.get_command))
     shown = command("--show-completion", "bash").out
     assert "_CLASSIFY_COMPLETE=complete_bash" in shown
 
