@@ -89,6 +89,11 @@ class Answered:
         """Whether no level was abstained from, shape (rows,)."""
         return np.array([all(path) for path in self.paths], dtype=np.bool_)[self.predicted]
 
+    @property
+    def sureness(self) -> NDArray[np.float64]:
+        """The confidence of each row, NaN where a level was left open: no answer is to be right there."""
+        return np.where(self.complete, self.confidence, np.nan)
+
     @classmethod
     def read(cls, run: RunDirectory, labels: Path | None = None) -> Answered:
         """Read a finished run.
@@ -151,6 +156,12 @@ class Answered:
             statuses=np.array(statuses, dtype=np.int8),
             by_level=np.array(by_level, dtype=np.float32) if len(by_level) == len(ids) else None,
         )
+
+
+def mean_known(values: NDArray[np.floating]) -> float | None:
+    """Return the mean of the values that are not NaN; None where all are."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _predictions(run: RunDirectory) -> Iterator[tuple[RowId, LabelPath, dict[str, Any]]]:

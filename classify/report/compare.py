@@ -14,7 +14,7 @@ from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
 from catalog.messages import LabelPath, RowId
 from catalog.products import labels_beside
-from classify.report.answered import Answered
+from classify.report.answered import Answered, mean_known
 from classify.rundir import RunDirectory
 from measure.accuracy import level_hits, paired_difference, wilson_interval
 
@@ -29,15 +29,15 @@ class Standing:
     ----------
     name, strategy : str
         Of the run.
-    confidence : float
-        The mean.
+    confidence : float or None
+        The mean of the rows of which no level was left open; None where there are none.
     share, low, high : float or None
         Item accuracy and its 95% interval; None without labels.
     """
 
     name: str
     strategy: str
-    confidence: float
+    confidence: float | None
     share: float | None
     low: float | None
     high: float | None
@@ -149,7 +149,7 @@ def compare(runs: Sequence[RunDirectory], labels: Path | None = None) -> Compari
     Raises
     ------
     ShelfmarkError
-        When a run is not finished or damaged, or is of other rows than the first.
+        When a run is not finished or damaged, is of other rows than the first, or holds other labels.
     """
     first = runs[0]
     test = content_hash(first.test)
@@ -165,6 +165,11 @@ def compare(runs: Sequence[RunDirectory], labels: Path | None = None) -> Compari
         # Labels stood beside the test file of some runs alone; it is the same file.
         known = next(labels_beside(one.run.test) for one in read if one.truth is not None)
         read = [one if one.truth is not None else Answered.read(one.run, known) for one in read]
+    for one in read[1:]:
+        if one.truth is not None and one.true_paths != read[0].true_paths:
+            raise ShelfmarkError(
+                f"{one.run.folder}: it holds other labels than {first.folder}; say with --labels which are true"
+            )
     names = _names([run.folder for run in runs])
     standings = [_standing(one, name) for one, name in zip(read, names, strict=True)]
     pairs = [_paired(read[0], one, name) for one, name in zip(read[1:], names[1:], strict=True)]
@@ -180,7 +185,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _standing(answered: Answered, name: str) -> Standing:
     manifest = answered.run.manifest
     strategy = manifest["strategy"] + (f", {manifest['engine']}" if manifest["engine"] else "")
-    confidence = float(answered.confidence.mean())
+    confidence = mean_known(answered.sureness)
     if answered.truth is None:
         return Standing(name, strategy, confidence, None, None, None)
     right = int(answered.hits().all(axis=1).sum())

@@ -110,7 +110,7 @@ class Retrieved:
     ----------
     likeness : ndarray of float64, shape (rows,), or None
         How like the likest neighbour's text is to the product's, in [0, 1]: the share of letters that both have in
-        common, in order, once the words of each are sorted. NaN where a request shows no neighbours; None where none
+        common, in order, whatever their case, once the words of each are sorted. NaN where a request shows no neighbours; None where none
         does.
     by_level : ndarray of float64, shape (rows, levels), or None
         The probability of all candidates that are as the answer down to each level; None where a language model had
@@ -134,7 +134,8 @@ def retrieved(answered: Answered) -> Retrieved:
     file = answered.run.folder / REQUESTS
     if not file.is_file():
         return Retrieved(None, None)
-    depth = len(answered.schema.levels)
+    schema = answered.schema
+    depth = len(schema.levels)
     likeness, by_level = np.full(len(answered), np.nan), np.zeros((len(answered), depth))
     row = -1
     for row, line in enumerate(read_lines(file)):
@@ -151,7 +152,8 @@ def retrieved(answered: Answered) -> Retrieved:
         except (KeyError, TypeError, ValueError, IndexError):
             raise _damaged(file) from None
         if near:
-            likeness[row] = max(token_sort_ratio(answered.texts[row], one.text) for one in near) / 100
+            text = answered.texts[row].casefold()
+            likeness[row] = max(token_sort_ratio(text, one.text(schema).casefold()) for one in near) / 100
     if row + 1 != len(answered):
         raise _damaged(file)
     return Retrieved(

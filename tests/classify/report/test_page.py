@@ -279,6 +279,23 @@ def test_runs_compared_without_labels(make_run, tmp_path, row, shelf_rows):
     assert "rows won" in checked(write_comparison([runs[0], known])).text
 
 
+def test_runs_that_hold_other_labels(make_run, tmp_path):
+    first, second = make_run("first"), make_run("second")
+    labels = second.folder / "inputs" / "test.labels"
+    labels.write_text(labels.read_text().replace('"food"', '"feed"', 1))
+    with pytest.raises(ShelfmarkError, match=r"second: it holds other labels than .*first; say with --labels"):
+        write_comparison([first, second])
+    write_comparison([first, second], labels)
+
+
+def test_rows_left_open_count_neither_as_wrong_paths_nor_for_confidence(make_run, row):
+    good, none = ("a", "b", "c", "d"), ("", "", "", "")
+    page = checked(write_report(make_run(rows=[row("x", good, good, 0.8), row("y", none, good, 0.1, "abstained")])))
+    assert "Valid paths" not in page.text
+    assert "Mean confidence 80.0% of the answered rows" in page.text
+    assert "95% 50.0% 80.0%" in page.text  # half of all rows can be had at that accuracy
+
+
 def test_runs_of_other_rows(make_run, row, shelf_rows):
     first = make_run("first")
     other = [row("another text", one.predicted, one.truth) for one in shelf_rows()]
