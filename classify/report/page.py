@@ -20,7 +20,7 @@ from classify.report.shown import show
 from classify.report.unlabelled import glance
 from classify.rundir import RunDirectory
 from measure.coverage import Coverage
-from pages.template import environment
+from pages.template import environment, printable
 from rag.shown import Near
 
 HERE = Path(__file__).parent
@@ -140,7 +140,7 @@ def _write(place: Path, template: str, **values: Any) -> Path:
     templates.globals.update(status_rows=_status_rows, nears=_nears, most_ids=MOST_IDS)
     page = templates.get_template(template).render(**values)
     with atomic_write(place) as stream:
-        stream.write(page)
+        stream.write(printable(page))
     return place
 
 

@@ -12,6 +12,7 @@ from catalog.errors import ShelfmarkError
 from catalog.schema import PRESETS, Schema
 from classify.report.page import try_report, write_comparison, write_report
 from classify.run import Run
+from pages.template import printable
 
 VOID = ("meta", "link", "img", "br", "input", "path", "use", "rect")
 
@@ -235,6 +236,45 @@ def test_a_damaged_file_is_one_line(make_run, name: str, change, message: str, l
     with pytest.raises(ShelfmarkError, match=message):
         write_report(run)
     assert not run.page.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("predictions.jsonl", "it is gone; classify resume .*one$"),
+        ("taxonomy.csv", r"it is gone; delete predictions\.jsonl, then: classify resume .*one$"),
+        ("inputs/test.features", r"it is gone; copy test\.features of the test file there, then: classify resume"),
+    ],
+)
+def test_a_file_that_is_gone_is_one_line(make_run, name: str, message: str):
+    run, other = make_run(), make_run("other")
+    (run.folder / name).unlink()
+    for write in (lambda: write_report(run), lambda: write_comparison([other, run])):
+        with pytest.raises(ShelfmarkError, match=f"{name}: {message}"):
+            write()
+    del other.manifest["packages"]
+    with pytest.raises(ShelfmarkError, match=r"manifest\.json: damaged, it has no 'packages'"):
+        write_report(other)
+
+
+def test_control_characters(make_run, row):
+    bad = "nul \0 bell \a escape \x1b[31m half \ud800"
+    paths = ("a", "b", bad.replace("\ud800", ""), "d"), ("a", "b", "c", "d")
+    page = write_report(make_run(rows=[row(bad.replace("\ud800", ""), *paths)] * 3)).read_text()
+    assert not re.search("[\x00-\x08\x0b-\x1f]", page)
+    assert "bell \N{REPLACEMENT CHARACTER} escape" in page
+    assert "\ud800" not in printable(bad)
+
+
+def test_levels_left_open_are_not_marked_as_wrong(make_run, row):
+    good, part = ("a", "b", "c", "d"), ("a", "b", "", "")
+    before = make_run("before", [row("x", good, good), row("y", ("a", "b", "x", "d"), good)])
+    after = make_run("after", [row("x", part, good, 0.2, "abstained"), row("y", good, good)])
+    page = checked(write_comparison([before, after]))
+    assert "1 lost (1 of these left open)" in page.text
+    assert "– left open" in page.text
+    assert "(left open)" not in page.text
+    assert page.text.count("wrong: x") == 1
 
 
 def test_a_run_outlives_its_page(make_run, capsys, monkeypatch):
