@@ -162,6 +162,13 @@ def test_a_strategy_without_requests(make_run, labels: bool):
     assert "At least" not in page.text
 
 
+def test_the_other_paths_of_a_tree(make_run, row):
+    rows = [row("x", ("a", "b", "c", "e"), ("a", "b", "c", "d"))]
+    page = checked(write_report(make_run(rows=rows, strategy="tree", engine="", requests=False, top=True)))
+    assert "1 other label path for x What else it may be, most probable first" in page.text
+    assert "a › b › c › d 4.0%" in page.text
+
+
 def test_an_ensemble(make_run):
     run = make_run(strategy="vote", engine="", requests=False, labels=False, runs=["runs/a", "runs/b"])
     manifest = json.loads((run.folder / "manifest.json").read_text())
