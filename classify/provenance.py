@@ -35,7 +35,7 @@ def without_secrets(word: str) -> str:
     if not mark:
         return word
     address, question, query = rest.rpartition("@")[2].partition("?")
-    parts = [f"{name}{equals}…" if equals else "…" for name, equals, _ in (part.partition("=") for part in query.split("&"))]
+    parts = [part.partition("=")[0] + "=…" if "=" in part else "…" for part in query.split("&")]
     return scheme + mark + address + (question + "&".join(parts) if query else "")
 
 

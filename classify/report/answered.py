@@ -19,8 +19,7 @@ from classify.rundir import RunDirectory
 from classify.scoring import labels_file
 from measure.accuracy import level_hits
 
-NEEDED = ("schema", "rows", "test", "limit", "strategy", "engine", "options", "inputs", "stages", "command")
-NEEDED += ("python", "platform", "packages", "commit")
+NEEDED = "schema rows test limit strategy engine options inputs stages command python platform packages commit".split()
 _STATUS = {name: at for at, name in enumerate(STATUSES)}
 
 

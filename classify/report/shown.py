@@ -117,8 +117,8 @@ class Retrieved:
     ----------
     likeness : ndarray of float64, shape (rows,), or None
         How like the likest neighbour's text is to the product's, in [0, 1]: the share of letters that both have in
-        common, in order, whatever their case, once the words of each are sorted. NaN where a request shows no neighbours; None where none
-        does.
+        common, in order, whatever their case, once the words of each are sorted. NaN where a request shows no
+        neighbours; None where none does.
     by_level : ndarray of float64, shape (rows, levels), or None
         The probability of all candidates that are as the answer down to each level; None where a language model had
         the last word.
