@@ -19,7 +19,9 @@ from classify.rundir import RunDirectory
 from classify.scoring import labels_file
 from measure.accuracy import level_hits
 
-NEEDED = "schema rows test limit strategy engine options inputs stages command python platform packages commit".split()
+# What a page says of a run, from its manifest.
+NEEDED = ["schema", "rows", "test", "limit", "strategy", "engine", "options", "inputs", "stages", "command", "python"]
+NEEDED += ["platform", "packages", "commit"]
 _STATUS = {name: at for at, name in enumerate(STATUSES)}
 
 
