@@ -21,12 +21,22 @@ def provenance() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[name] = "unknown"
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": versions,
         "commit": _commit(),
     }
+
+
+def without_secrets(word: str) -> str:
+    """Return a word of a command; of an address without name and password, and without the values of its query."""
+    scheme, mark, rest = word.partition("://")
+    if not mark:
+        return word
+    address, question, query = rest.rpartition("@")[2].partition("?")
+    parts = [part.partition("=")[0] + "=…" if "=" in part else "…" for part in query.split("&")]
+    return scheme + mark + address + (question + "&".join(parts) if query else "")
 
 
 def _commit() -> str | None:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from jinja2.filters import do_forceescape
 
+from pages.template import printable
+
 # Inches and points: as wide as a phone, so that letters there are nearly as tall as those of the text.
 WIDTH, HEIGHT, LETTERS = 3.9, 2.8, 10.0
 # matplotlib draws in these; the page then has its own colours in their place, which change with the reader's scheme.
@@ -147,7 +149,7 @@ def estimates(title: str, alt: str, rows: Sequence[Estimate], what: str, whole: 
 
 def short(name: str) -> str:
     """Return a name that has room beside an axis: one line, cut."""
-    line = " ".join(name.split())
+    line = printable(" ".join(name.split()))
     return line if len(line) <= NAME_LETTERS else line[: NAME_LETTERS - 1] + "…"
 
 

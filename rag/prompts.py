@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,11 @@ class Prompt:
         candidates : sequence of str
             Joined labels, most probable first.
         """
-        values = {"product": product, "neighbours": list(neighbours), "candidates": list(candidates)}
+        values = {
+            "product": _on_one_line(product),
+            "neighbours": [_on_one_line(near) for near in neighbours],
+            "candidates": list(candidates),
+        }
         turns = [(name, self._render(self._template, name, values)) for name in ("system", "user")]
         return [{"role": name, "content": text} for name, text in turns if text or name == "user"]
 
@@ -172,6 +177,11 @@ class Prompt:
             return "".join(template.blocks[block](context)).strip()
         except Exception as error:  # a template is code: it may divide by zero
             raise ShelfmarkError(f"the prompt template: {error}; see {DEFAULT_TEMPLATE} for what there is") from None
+
+
+def _on_one_line(product: dict[str, Any]) -> dict[str, Any]:
+    """Return the product with a text of one line: each neighbour is a line of the list."""
+    return {**product, "text": re.sub(r"\s*[\r\n]\s*", " ", str(product["text"]))}
 
 
 def _most(limit: int, attempt: Any) -> Question | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-HEADING, ARROW, BAR = "Similar products and their labels:\n", " -> ", " | "
+from catalog.schema import Schema
+
+HEADING, ITEM, ARROW, BAR = "Similar products and their labels:\n", "\n- ", " -> ", " | "
+_END = re.compile(r"\n\n(?=Possible labels:\n|Product: )")
+_PRICE = re.compile(r"-?\d+\.\d\d")
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,12 @@ class Near:
     shown: str
     label: str
 
-    @property
-    def text(self) -> str:
-        """Its text alone."""
-        return self.shown.partition(BAR)[0]
+    def text(self, schema: Schema) -> str:
+        """Return its text alone: without the retailer and the price, which come last where the schema has them."""
+        text = self.shown
+        if schema.price and _PRICE.fullmatch(text.rpartition(BAR)[2]):
+            text = text.rpartition(BAR)[0]
+        return text.rpartition(BAR)[0] or text if schema.retailer else text
 
 
 def neighbours_shown(messages: Sequence[dict[str, str]]) -> list[Near]:
@@ -44,7 +51,13 @@ def neighbours_shown(messages: Sequence[dict[str, str]]) -> list[Near]:
     """
     for turn in messages:
         if turn["role"] == "user" and turn["content"].startswith(HEADING):
-            listed = turn["content"][len(HEADING) :].partition("\n\n")[0].split("\n")
-            parts = (line.removeprefix("- ").rpartition(ARROW) for line in listed)
-            return [Near(shown, label) for shown, arrow, label in parts if arrow]
+            listed = "\n" + _END.split(turn["content"][len(HEADING) :], maxsplit=1)[0]
+            found, line = [], ""
+            for part in listed.split(ITEM)[1:]:
+                line += part
+                shown, arrow, label = line.rpartition(ARROW)
+                if arrow:
+                    found.append(Near(shown, label))
+                line = "" if arrow else line + ITEM  # a text of several lines, one of which looks like an item
+            return found
     return []

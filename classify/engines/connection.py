@@ -44,11 +44,13 @@ def check_url(url: str) -> str:
     Raises
     ------
     ShelfmarkError
-        When it is none, or holds a password: it is written into the run's manifest.
+        When it is none, or holds a password or a query: it is written into the run's manifest.
     """
-    parts = urlsplit(url)
-    if "@" in parts.netloc:
+    if "@" in url:
         raise ShelfmarkError("--base-url: it holds a user or a password; leave them out and set OPENAI_API_KEY")
+    if "?" in url:
+        raise ShelfmarkError("--base-url: it holds a query (?); leave it out, and set OPENAI_API_KEY for a key")
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ShelfmarkError(f"--base-url {url}: no address like http://localhost:8000/v1")
     return url.rstrip("/")

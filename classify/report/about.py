@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
+from pathlib import Path
 from typing import Any
 
-from classify.rundir import RunDirectory
+from catalog.errors import ShelfmarkError
+from catalog.files import content_hash
+from classify.cost_rows import dollars
+from classify.provenance import without_secrets
+from classify.rundir import NO_LLM, RunDirectory
 from classify.tables import add_answers
 
 Pairs = list[tuple[str, str]]
-_WHO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class _Listed:
@@ -37,7 +40,11 @@ def about(run: RunDirectory) -> dict[str, Pairs]:
         speed = f" ({done['rows'] / done['seconds']:,.0f} rows/s)" if done["seconds"] >= 0.1 else ""
         taken.add_row(stage, f"{done['seconds']:,.1f} s{speed}")
     add_answers(taken, manifest)
-    if not manifest.get("asking") or manifest["engine"] == "neighbours":
+    if "runs" in manifest:
+        paid = _paid(manifest)
+        if paid is not None:
+            taken.add_row("cost of the runs voted over", dollars(paid))
+    elif not manifest.get("asking") or manifest["engine"] == NO_LLM:
         taken.add_row("money", "none: nobody was paid for answers")
     for name in ("started", "finished"):
         if manifest.get(name):
@@ -54,10 +61,28 @@ def about(run: RunDirectory) -> dict[str, Pairs]:
     return {"Options": chosen, "Time and money": taken.pairs, "Versions": versions, "Inputs": inputs}
 
 
+def _paid(manifest: dict[str, Any]) -> float | None:
+    """Return what a run's answers cost, or those of the runs it was voted over; None where nobody can tell."""
+    if "runs" not in manifest:
+        asking = manifest.get("asking")
+        return asking.get("cost") if asking and manifest["engine"] != NO_LLM else 0.0
+    costs = []
+    for number, folder in enumerate(manifest["runs"], 1):
+        try:
+            run = RunDirectory.open(Path(folder))
+            same = content_hash(run.predictions) == manifest["inputs"].get(f"predictions {number}")
+        except (ShelfmarkError, OSError):
+            return None
+        costs.append(_paid(run.manifest) if same else None)
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
 def command(run: RunDirectory) -> str:
-    """Return the command that began the run, as it is typed; without a name or password in an address."""
+    """Return the command that began the run, as it is typed; without the secrets of an address."""
     words = run.manifest["command"]
-    return _WHO.sub("", shlex.join(["classify" if words[0].startswith("cli.py") else words[0], *words[1:]]))
+    name = "classify" if words[0].startswith("cli.py") else words[0]
+    return shlex.join([name, *map(without_secrets, words[1:])])
 
 
 def _pairs(values: dict[str, Any]) -> Pairs:
@@ -70,5 +95,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return _WHO.sub("", str(value))
+        return ", ".join(without_secrets(str(one)) for one in value)
+    return without_secrets(str(value))

@@ -19,6 +19,9 @@ from classify.rundir import RunDirectory
 from classify.scoring import labels_file
 from measure.accuracy import level_hits
 
+# What a page says of a run, from its manifest.
+NEEDED = ["schema", "rows", "test", "limit", "strategy", "engine", "options", "inputs", "stages", "command", "python"]
+NEEDED += ["platform", "packages", "commit"]
 _STATUS = {name: at for at, name in enumerate(STATUSES)}
 
 
@@ -89,6 +92,11 @@ class Answered:
         """Whether no level was abstained from, shape (rows,)."""
         return np.array([all(path) for path in self.paths], dtype=np.bool_)[self.predicted]
 
+    @property
+    def sureness(self) -> NDArray[np.float64]:
+        """The confidence of each row, NaN where a level was left open: no answer is to be right there."""
+        return np.where(self.complete, self.confidence, np.nan)
+
     @classmethod
     def read(cls, run: RunDirectory, labels: Path | None = None) -> Answered:
         """Read a finished run.
@@ -105,8 +113,7 @@ class Answered:
         ShelfmarkError
             When the run is not finished, a file is damaged, or a row has no label.
         """
-        if not run.finished:
-            raise ShelfmarkError(f"{run.folder}: not finished; classify resume {run.folder}")
+        require_whole(run)
         schema = run.schema
         codes: dict[LabelPath, int] = {}
         ids: list[RowId] = []
@@ -151,6 +158,36 @@ class Answered:
             statuses=np.array(statuses, dtype=np.int8),
             by_level=np.array(by_level, dtype=np.float32) if len(by_level) == len(ids) else None,
         )
+
+
+def require_whole(run: RunDirectory) -> None:
+    """Refuse a run that is not finished, or has lost a file.
+
+    Raises
+    ------
+    ShelfmarkError
+        It says what to do.
+    """
+    lacking = next((name for name in NEEDED if name not in run.manifest), None)
+    if lacking:
+        raise ShelfmarkError(f"{run.folder / 'manifest.json'}: damaged, it has no {lacking!r}; start another run")
+    if not run.finished:
+        raise ShelfmarkError(f"{run.folder}: not finished; classify resume {run.folder}")
+    resume = f"classify resume {run.folder}" if "runs" not in run.manifest else "classify vote makes another run"
+    first = "requests.jsonl" if "requests" in run.manifest["stages"] else run.predictions.name
+    for file, before in (
+        (run.test, f"copy {run.test.name} of the test file there, then: "),
+        (run.folder / "taxonomy.csv", f"delete {first}, then: "),
+        (run.predictions, ""),
+    ):
+        if not file.is_file():
+            raise ShelfmarkError(f"{file}: it is gone; {before}{resume}")
+
+
+def mean_known(values: NDArray[np.floating]) -> float | None:
+    """Return the mean of the values that are not NaN; None where all are."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _predictions(run: RunDirectory) -> Iterator[tuple[RowId, LabelPath, dict[str, Any]]]:

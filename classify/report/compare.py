@@ -14,7 +14,7 @@ from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
 from catalog.messages import LabelPath, RowId
 from catalog.products import labels_beside
-from classify.report.answered import Answered
+from classify.report.answered import Answered, mean_known, require_whole
 from classify.rundir import RunDirectory
 from measure.accuracy import level_hits, paired_difference, wilson_interval
 
@@ -29,15 +29,15 @@ class Standing:
     ----------
     name, strategy : str
         Of the run.
-    confidence : float
-        The mean.
+    confidence : float or None
+        The mean of the rows of which no level was left open; None where there are none.
     share, low, high : float or None
         Item accuracy and its 95% interval; None without labels.
     """
 
     name: str
     strategy: str
-    confidence: float
+    confidence: float | None
     share: float | None
     low: float | None
     high: float | None
@@ -89,6 +89,8 @@ class Paired:
         Whether labels are known. Without them, what follows is 0 or empty, but for `other_rows`.
     won, lost : int
         Rows that only this run, and only the first, has right. Of the changed ones the rest is wrong in both.
+    lost_open : int
+        Of those that are lost, the ones of which this run has left a level open.
     difference, low, high, p_value : float
         Item accuracy minus that of the first, its 95% paired interval, and the exact McNemar test.
     won_rows, lost_rows, other_rows : list of int
@@ -106,6 +108,7 @@ class Paired:
     known: bool
     won: int
     lost: int
+    lost_open: int
     difference: float
     low: float
     high: float
@@ -149,9 +152,11 @@ def compare(runs: Sequence[RunDirectory], labels: Path | None = None) -> Compari
     Raises
     ------
     ShelfmarkError
-        When a run is not finished or damaged, or is of other rows than the first.
+        When a run is not finished or damaged, is of other rows than the first, or holds other labels.
     """
     first = runs[0]
+    for run in runs:
+        require_whole(run)
     test = content_hash(first.test)
     for run in runs[1:]:
         same = run.schema == first.schema and run.manifest["rows"] == first.manifest["rows"]
@@ -165,6 +170,11 @@ def compare(runs: Sequence[RunDirectory], labels: Path | None = None) -> Compari
         # Labels stood beside the test file of some runs alone; it is the same file.
         known = next(labels_beside(one.run.test) for one in read if one.truth is not None)
         read = [one if one.truth is not None else Answered.read(one.run, known) for one in read]
+    for one in read[1:]:
+        if one.truth is not None and one.true_paths != read[0].true_paths:
+            raise ShelfmarkError(
+                f"{one.run.folder}: it holds other labels than {first.folder}; say with --labels which are true"
+            )
     names = _names([run.folder for run in runs])
     standings = [_standing(one, name) for one, name in zip(read, names, strict=True)]
     pairs = [_paired(read[0], one, name) for one, name in zip(read[1:], names[1:], strict=True)]
@@ -180,7 +190,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _standing(answered: Answered, name: str) -> Standing:
     manifest = answered.run.manifest
     strategy = manifest["strategy"] + (f", {manifest['engine']}" if manifest["engine"] else "")
-    confidence = float(answered.confidence.mean())
+    confidence = mean_known(answered.sureness)
     if answered.truth is None:
         return Standing(name, strategy, confidence, None, None, None)
     right = int(answered.hits().all(axis=1).sum())
@@ -200,7 +210,7 @@ def _paired(first: Answered, other: Answered, name: str) -> Paired:
         changes = [LevelChange(level, count, None, None) for level, count in zip(levels, counts, strict=True)]
         ids = {"changed": _ids(first, changed)}
         total = int(changed.sum())
-        return Paired(name, len(first), total, changes, False, 0, 0, 0.0, 0.0, 0.0, 1.0, [], [], rows, ids, [])
+        return Paired(name, len(first), total, changes, False, 0, 0, 0, 0.0, 0.0, 0.0, 1.0, [], [], rows, ids, [])
     truth = first.true_paths
     mine, theirs = level_hits(truth, after), level_hits(truth, before)
     right, was_right = np.asarray(mine.all(axis=1)), np.asarray(theirs.all(axis=1))
@@ -216,6 +226,7 @@ def _paired(first: Answered, other: Answered, name: str) -> Paired:
         known=True,
         won=found.gained,
         lost=found.lost,
+        lost_open=int((lost & ~other.complete).sum()),
         difference=found.difference,
         low=found.low,
         high=found.high,

@@ -100,18 +100,19 @@ def coverage(curve: Sequence[Coverage], whole: float) -> Plot:
 
 def glance_plots(glance: Glance) -> Plots:
     """Draw what there is to draw of rows whose labels are not known."""
-    return {
-        "histogram": _histogram(glance.histogram),
-        "sureness": _sureness(glance),
-        "shifts": _shifts(glance.shifts[0]),
-    }
+    drawn = {"shifts": _shifts(glance.shifts[0])}
+    if glance.answered:
+        drawn["histogram"] = _histogram(glance.histogram)
+    if glance.levels:
+        drawn["sureness"] = _sureness(glance)
+    return drawn
 
 
 def _histogram(bins: Sequence[tuple[float, float, int]]) -> Plot:
     rows = sum(count for _, _, count in bins)
     sure = sum(count for low, _, count in bins if low >= 0.899)
     unsure = sum(count for _, high, count in bins if high <= 0.501)
-    alt = f"Histogram of the confidence of {rows:,} rows: {sure / rows:.1%} of them at 90% or more, "
+    alt = f"Histogram of the confidence of {rows:,} answered rows: {sure / rows:.1%} of them at 90% or more, "
     alt += f"{unsure / rows:.1%} below 50%."
 
     def draw(axes: Any) -> None:
@@ -146,7 +147,7 @@ def _shifts(shifts: Sequence[Shift]) -> Plot:
         axes.set_yticks(range(len(shifts)), [short(one.name) for one in shifts])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(shifts) - 0.5, -0.5)
-        axes.set_xlabel("share of the rows")
+        axes.set_xlabel("share of the rows with an answer there")
         percent(axes.xaxis)
         axes.legend(frameon=False, labelcolor=INK, loc="best")
 

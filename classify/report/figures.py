@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.taxonomy import Taxonomy
-from classify.report.answered import Answered
+from classify.report.answered import Answered, mean_known
 from measure.accuracy import wilson_interval
 from measure.calibration import ReliabilityBin, reliability_table
 from measure.confusions import Confusion, confusions, first_wrong
@@ -36,8 +36,8 @@ class Group:
         How many they are, and how many of them are right in all levels.
     share, low, high : float
         Their item accuracy and its 95% interval.
-    confidence : float
-        Their mean confidence.
+    confidence : float or None
+        Mean confidence of those of which no level was left open; None where there are none.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Group:
     share: float
     low: float
     high: float
-    confidence: float
+    confidence: float | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Figures:
     ----------
     scores : Evaluation
         The metrics.
+    valid : float or None
+        The share of the answered rows whose path is valid; None where there are none.
     levels : list of Group
         For each level, its rows that are right there, whatever the levels above it are; confidences are those of
         whole paths.
@@ -77,6 +79,7 @@ class Figures:
     """
 
     scores: Evaluation
+    valid: float | None
     levels: list[Group]
     reliability: list[ReliabilityBin]
     curve: list[Coverage]
@@ -100,14 +103,15 @@ def figures(answered: Answered, taxonomy: Taxonomy) -> Figures:
         With how often each path stood in training.
     """
     truth, predicted, schema = answered.true_paths, answered.predicted_paths, answered.schema
-    confidence, hits, complete = answered.confidence, answered.hits(), answered.complete
+    confidence, hits, complete = answered.sureness, answered.hits(), answered.complete
     policy = answered.run.manifest["options"]["policy"]
     valid = np.array([taxonomy.is_valid(path, policy) for path in answered.paths])[answered.predicted]
     right, wrong_at = np.asarray(hits.all(axis=1)), first_wrong(hits)
     sure, good = confidence[complete], right[complete]
     some = bool(complete.any())
     return Figures(
-        scores=evaluate(truth, predicted, confidence, schema.levels, valid.tolist()),
+        scores=evaluate(truth, predicted, answered.confidence, schema.levels),
+        valid=float(valid[complete].mean()) if some else None,
         levels=[_group(level, hits[:, at], confidence) for at, level in enumerate(schema.levels)],
         reliability=reliability_table(sure, good) if some else [],
         curve=coverage_curve(sure, good) if some else [],
@@ -123,7 +127,7 @@ def figures(answered: Answered, taxonomy: Taxonomy) -> Figures:
 
 def _group(name: str, right: NDArray[np.bool_], confidence: NDArray[np.float64]) -> Group:
     rows, hits = len(right), int(right.sum())
-    return Group(name, rows, hits, hits / rows, *wilson_interval(hits, rows), float(confidence.mean()))
+    return Group(name, rows, hits, hits / rows, *wilson_interval(hits, rows), mean_known(confidence))
 
 
 def _groups(
@@ -168,7 +172,7 @@ def _by_frequency(answered: Answered, taxonomy: Taxonomy, right: NDArray[np.bool
     for first, after in zip(BANDS[2:], (*BANDS[3:], None), strict=True):
         names.append(f"{first} or more" if after is None else f"{first} to {after - 1}")
     codes = np.searchsorted(BANDS, counts, side="right") - 1
-    return _groups(names, codes, right, answered.confidence)
+    return _groups(names, codes, right, answered.sureness)
 
 
 def telling(answered: Answered, wrong_at: NDArray[np.intp], most: int = MISTAKES) -> list[int]:

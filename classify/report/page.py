@@ -12,7 +12,7 @@ from catalog.files import atomic_write
 from catalog.messages import STATUSES
 from catalog.schema import SEPARATOR
 from classify.report.about import about, command
-from classify.report.answered import Answered
+from classify.report.answered import Answered, mean_known
 from classify.report.compare import MOST_IDS, compare
 from classify.report.drawings import glance_plots, labelled_plots, paired_plot
 from classify.report.figures import figures
@@ -20,7 +20,7 @@ from classify.report.shown import show
 from classify.report.unlabelled import glance
 from classify.rundir import RunDirectory
 from measure.coverage import Coverage
-from pages.template import environment
+from pages.template import environment, printable
 from rag.shown import Near
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def write_report(run: RunDirectory, labels: Path | None = None, out: Path | None
         manifest=run.manifest,
         levels=answered.schema.levels,
         rows=len(answered),
-        confidence=float(answered.confidence.mean()),
+        confidence=mean_known(answered.sureness),
         statuses={status: count for status, count in counts.items() if count},
         shown=show(answered, rows),
         about=about(run),
@@ -140,7 +140,7 @@ def _write(place: Path, template: str, **values: Any) -> Path:
     templates.globals.update(status_rows=_status_rows, nears=_nears, most_ids=MOST_IDS)
     page = templates.get_template(template).render(**values)
     with atomic_write(place) as stream:
-        stream.write(page)
+        stream.write(printable(page))
     return place
 
 
@@ -149,8 +149,9 @@ def _of(count: int, rows: int) -> str:
 
 
 def _tenths(curve: Sequence[Coverage]) -> list[Coverage]:
-    """Return the points nearest to each tenth."""
-    return list({round(at / 10 * len(curve)): curve[round(at / 10 * len(curve)) - 1] for at in range(1, 11)}.values())
+    """Return the points nearest to each tenth, each once."""
+    nearest = (min(curve, key=lambda point: abs(point.share - at / 10)) for at in range(1, 11))
+    return list({point.rows: point for point in nearest}.values())
 
 
 def _status_rows(statuses: dict[str, int], rows: int) -> list[tuple[str, str, str]]:

@@ -45,6 +45,8 @@ class Shown:
         The products that were retrieved for it, nearest first.
     candidates : list of (label path, float)
         The candidates that it was chosen from and their probabilities, best first.
+    others : list of (label path, float)
+        What else it may be, of a run by `tree` that tells it (`--top-n`), most probable first.
     question : str
         The question, where it is of a template that `near` cannot be read from.
     answer : str
@@ -61,6 +63,7 @@ class Shown:
     status: str
     near: list[Near]
     candidates: list[tuple[LabelPath, float]]
+    others: list[tuple[LabelPath, float]]
     question: str
     answer: str
 
@@ -75,6 +78,7 @@ def show(answered: Answered, rows: Iterable[int]) -> dict[int, Shown]:
     """
     wanted = sorted(set(rows))
     requests = _requests(answered.run, set(wanted), len(answered))
+    tops = _tops(answered.run, set(wanted))
     said = _said(answered.run, {line["id"] for line in requests.values()})
     predicted, truth = answered.predicted, answered.truth
     shown = {}
@@ -96,6 +100,9 @@ def show(answered: Answered, rows: Iterable[int]) -> dict[int, Shown]:
             candidates=[
                 (tuple(path), chance) for path, chance in zip(request["candidates"], request["scores"], strict=True)
             ][:MOST_CANDIDATES],
+            others=[(path, chance) for path, chance in tops[row] if path != answered.paths[predicted[row]]][
+                :MOST_CANDIDATES
+            ],
             question="" if near or not request["candidates"] else asked,
             answer=said.get(request["id"], ""),
         )
@@ -110,8 +117,8 @@ class Retrieved:
     ----------
     likeness : ndarray of float64, shape (rows,), or None
         How like the likest neighbour's text is to the product's, in [0, 1]: the share of letters that both have in
-        common, in order, once the words of each are sorted. NaN where a request shows no neighbours; None where none
-        does.
+        common, in order, whatever their case, once the words of each are sorted. NaN where a request shows no
+        neighbours; None where none does.
     by_level : ndarray of float64, shape (rows, levels), or None
         The probability of all candidates that are as the answer down to each level; None where a language model had
         the last word.
@@ -134,7 +141,8 @@ def retrieved(answered: Answered) -> Retrieved:
     file = answered.run.folder / REQUESTS
     if not file.is_file():
         return Retrieved(None, None)
-    depth = len(answered.schema.levels)
+    schema = answered.schema
+    depth = len(schema.levels)
     likeness, by_level = np.full(len(answered), np.nan), np.zeros((len(answered), depth))
     row = -1
     for row, line in enumerate(read_lines(file)):
@@ -151,7 +159,8 @@ def retrieved(answered: Answered) -> Retrieved:
         except (KeyError, TypeError, ValueError, IndexError):
             raise _damaged(file) from None
         if near:
-            likeness[row] = max(token_sort_ratio(answered.texts[row], one.text) for one in near) / 100
+            text = answered.texts[row].casefold()
+            likeness[row] = max(token_sort_ratio(text, one.text(schema).casefold()) for one in near) / 100
     if row + 1 != len(answered):
         raise _damaged(file)
     return Retrieved(
@@ -165,16 +174,30 @@ def _requests(run: RunDirectory, rows: set[int], count: int) -> dict[int, dict[s
     file = run.folder / REQUESTS
     if not file.is_file():
         return {}
-    chosen: list[tuple[int, bytes]] = []
-    lines = 0
-    with open(file, "rb") as stream:
-        for line in stream:
-            if lines in rows:
-                chosen.append((lines, line))
-            lines += 1
+    chosen, lines = _lines(file, rows)
     if lines != count:
         raise _damaged(file)
-    return {row: _request(file, line) for row, line in chosen}
+    return {row: _request(file, line) for row, line in chosen.items()}
+
+
+def _tops(run: RunDirectory, rows: set[int]) -> dict[int, list[tuple[LabelPath, float]]]:
+    """Return the likeliest paths of these rows, by row; empty where the run does not tell them."""
+    tops = {row: json.loads(line).get("top") or [] for row, line in _lines(run.predictions, rows)[0].items()}
+    try:
+        return {row: [(tuple(path), float(chance)) for path, chance in top] for row, top in tops.items()}
+    except (TypeError, ValueError):
+        raise _damaged(run.predictions) from None
+
+
+def _lines(file: Path, rows: set[int]) -> tuple[dict[int, bytes], int]:
+    """Return the lines of these rows, and how many lines there are."""
+    chosen: dict[int, bytes] = {}
+    at = -1
+    with open(file, "rb") as stream:
+        for at, line in enumerate(stream):
+            if at in rows:
+                chosen[at] = line
+    return chosen, at + 1
 
 
 def _request(file: Path, line: bytes) -> dict[str, Any]:

@@ -17,7 +17,25 @@ def test_as_it_was_written():
         Near("milk -> 1 l | corner | 1.50", "food__milk"),
         Near("oat milk", "food__oat"),
     ]
-    assert neighbours_shown(messages)[0].text == "milk -> 1 l"
+    assert neighbours_shown(messages)[0].text(PRESETS["indoml"]) == "milk -> 1 l"
+
+
+def test_bars_in_a_text_are_its_own():
+    bars = [{**NEAR[0], "text": "milk | whole | 2.00"}, {**NEAR[0], "text": "a | b", "price": None}]
+    near = neighbours_shown(Prompt(PRESETS["indoml"]).messages(PRODUCT, bars, ["food__milk"]))
+    assert [one.text(PRESETS["indoml"]) for one in near] == ["milk | whole | 2.00", "a | b"]
+    assert Near("milk | 2.00", "").text(PRESETS["esci"]) == "milk | 2.00"
+
+
+def test_line_breaks_lose_no_neighbour():
+    broken = [{**NEAR[0], "text": "milk\r\n\n- skimmed"}, NEAR[1]]
+    messages = Prompt(PRESETS["indoml"]).messages(PRODUCT, broken, ["food__milk"])
+    assert neighbours_shown(messages)[0].shown == "milk - skimmed | corner | 1.50"
+    # Requests of older runs have the breaks.
+    lines = "- milk\n\n- skimmed\n | corner | 1.50 -> food__milk\n- oat milk -> food__oat"
+    old = f"Similar products and their labels:\n{lines}\n\nPossible labels:\n- food__milk\n\nProduct: mlk"
+    near = neighbours_shown([{"role": "user", "content": old}])
+    assert near == [Near("milk\n\n- skimmed\n | corner | 1.50", "food__milk"), Near("oat milk", "food__oat")]
 
 
 def test_by_level_too():

@@ -87,6 +87,7 @@ def write_run(
     requests: bool = True,
     level_confidence: bool = False,
     answers: bool = False,
+    top: bool = False,
     **manifest: Any,
 ) -> Run:
     """Write a finished run, by hand."""
@@ -110,6 +111,8 @@ def write_run(
         line |= {"confidence": row.confidence, "status": row.status}
         if level_confidence:
             line["level_confidence"] = [min(1.0, row.confidence + 0.02 * up) for up in range(len(row.predicted))][::-1]
+        if top:
+            line["top"] = [[list(row.predicted), row.confidence], [list(row.truth), 0.04]]
         lines.append(line)
         near = "\n".join(f"- {row.text} like {n} | corner | 1.00 -> {SEPARATOR.join(row.truth)}" for n in range(at % 4))
         shown = f"Similar products and their labels:\n{near}\n\n" if near else ""

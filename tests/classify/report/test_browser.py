@@ -26,6 +26,9 @@ OVERFLOW = """() => {
   }
   return [document.documentElement.scrollWidth > wide ? 'the page scrolls sideways' : '', ...found].filter(Boolean);
 }"""
+# Tables that are wider than their place, and cannot be scrolled by keyboard.
+STUCK = """() => [...document.querySelectorAll('.scroll:not([tabindex])')]
+  .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.outerHTML.slice(0, 200))"""
 FIGURES = """() => [...document.querySelectorAll('figure')].map(one => {
   const drawing = one.querySelector('svg'), box = drawing.getBoundingClientRect();
   const letters = Math.min(...[...drawing.querySelectorAll('text')].map(text => text.getBoundingClientRect().height));
@@ -77,6 +80,7 @@ def test_a_page(browser, pages, name: str, width: int, scheme: str) -> None:
     assert page.evaluate(OVERFLOW) == []
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     assert page.evaluate(OVERFLOW) == []
+    assert page.evaluate(STUCK) == []
     figures = page.evaluate(FIGURES)
     assert len(figures) == PAGES[name]
     for alternative, wide, high, letters in figures:

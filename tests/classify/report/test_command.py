@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import classify.run
+from catalog.errors import ShelfmarkError
 from classify.console import show
-from classify.report.page import try_report
+from classify.report.page import try_report, write_report
 from classify.run import Run
 from classify.tables import run_table
 
@@ -80,3 +81,14 @@ def test_the_closing_table_names_it(make_run, capsys):
     run.page.write_text("")
     show(run_table(run))
     assert "report.html" in capsys.readouterr().out
+
+
+def test_what_is_gone_is_made_again_as_told(finished: Path, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "taxonomy.csv").unlink()
+    with pytest.raises(ShelfmarkError, match=r"taxonomy\.csv: it is gone; delete requests\.jsonl, then: classify"):
+        write_report(Run.open(folder))
+    (folder / "requests.jsonl").unlink()
+    Run.open(folder).execute()
+    assert write_report(Run.open(folder)).is_file()

@@ -8,6 +8,8 @@ import pytest
 from catalog.taxonomy import Taxonomy
 from classify.report.answered import Answered
 from classify.report.figures import figures, telling
+from classify.report.page import _tenths
+from measure.coverage import coverage_curve
 
 LEVELS = ("supergroup", "group", "module", "brand")
 A, B = ("a", "b", "c", "d"), ("a", "b", "c", "e")
@@ -32,6 +34,16 @@ def test_by_hand(answered, row):
     assert [pair.rows for pair in found.confusions[3]] == [1]
     assert found.mistakes == [4]
     assert found.wrong_at.tolist() == [4, 4, 4, 4, 3, 0]
+    assert found.valid == 1  # what was left open is not wrong, nor does it count for a confidence
+    assert found.frequencies[0].confidence is None
+
+
+def test_the_points_nearest_to_each_tenth():
+    for rows in (1, 2, 5, 60, 1000):
+        points = [point.share for point in _tenths(coverage_curve(np.linspace(0, 1, rows), [True] * rows))]
+        assert points == sorted(set(points))
+        assert len(points) == min(10, rows)
+        assert points[-1] == 1
 
 
 def test_prices_are_cut_into_fifths(answered, row):

@@ -12,6 +12,7 @@ from catalog.errors import ShelfmarkError
 from catalog.schema import PRESETS, Schema
 from classify.report.page import try_report, write_comparison, write_report
 from classify.run import Run
+from pages.template import printable
 
 VOID = ("meta", "link", "img", "br", "input", "path", "use", "rect")
 
@@ -77,7 +78,9 @@ def checked(place: Path) -> Page:
     assert len(set(page.ids)) == len(page.ids)
     assert all(target[0] == "#" and target[1:] in page.ids for target in page.targets)
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("nav") == 1
-    assert page.tags.count("table") == page.tags.count("caption") == len(page.regions)
+    assert page.tags.count("table") == page.tags.count("caption") >= len(page.regions)
+    names = [region["aria-label"] for region in page.regions]
+    assert len(set(names)) == len(names)
     assert all(region["tabindex"] == "0" and region["aria-label"] for region in page.regions)
     assert not re.search(r"url\((?!#)|@import|https?:(?!//www\.w3\.org)", text.replace("http://localhost", ""))
     assert len(text) < 600_000
@@ -161,6 +164,13 @@ def test_a_strategy_without_requests(make_run, labels: bool):
     assert "At least" not in page.text
 
 
+def test_the_other_paths_of_a_tree(make_run, row):
+    rows = [row("x", ("a", "b", "c", "e"), ("a", "b", "c", "d"))]
+    page = checked(write_report(make_run(rows=rows, strategy="tree", engine="", requests=False, top=True)))
+    assert "1 other label path for x What else it may be, most probable first" in page.text
+    assert "a › b › c › d 4.0%" in page.text
+
+
 def test_an_ensemble(make_run):
     run = make_run(strategy="vote", engine="", requests=False, labels=False, runs=["runs/a", "runs/b"])
     manifest = json.loads((run.folder / "manifest.json").read_text())
@@ -237,6 +247,45 @@ def test_a_damaged_file_is_one_line(make_run, name: str, change, message: str, l
     assert not run.page.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("predictions.jsonl", "it is gone; classify resume .*one$"),
+        ("taxonomy.csv", r"it is gone; delete predictions\.jsonl, then: classify resume .*one$"),
+        ("inputs/test.features", r"it is gone; copy test\.features of the test file there, then: classify resume"),
+    ],
+)
+def test_a_file_that_is_gone_is_one_line(make_run, name: str, message: str):
+    run, other = make_run(), make_run("other")
+    (run.folder / name).unlink()
+    for write in (lambda: write_report(run), lambda: write_comparison([other, run])):
+        with pytest.raises(ShelfmarkError, match=f"{name}: {message}"):
+            write()
+    del other.manifest["packages"]
+    with pytest.raises(ShelfmarkError, match=r"manifest\.json: damaged, it has no 'packages'"):
+        write_report(other)
+
+
+def test_control_characters(make_run, row):
+    bad = "nul \0 bell \a escape \x1b[31m half \ud800"
+    paths = ("a", "b", bad.replace("\ud800", ""), "d"), ("a", "b", "c", "d")
+    page = write_report(make_run(rows=[row(bad.replace("\ud800", ""), *paths)] * 3)).read_text()
+    assert not re.search("[\x00-\x08\x0b-\x1f]", page)
+    assert "bell \N{REPLACEMENT CHARACTER} escape" in page
+    assert "\ud800" not in printable(bad)
+
+
+def test_levels_left_open_are_not_marked_as_wrong(make_run, row):
+    good, part = ("a", "b", "c", "d"), ("a", "b", "", "")
+    before = make_run("before", [row("x", good, good), row("y", ("a", "b", "x", "d"), good)])
+    after = make_run("after", [row("x", part, good, 0.2, "abstained"), row("y", good, good)])
+    page = checked(write_comparison([before, after]))
+    assert "1 lost (1 of these left open)" in page.text
+    assert "– left open" in page.text
+    assert "(left open)" not in page.text
+    assert page.text.count("wrong: x") == 1
+
+
 def test_a_run_outlives_its_page(make_run, capsys, monkeypatch):
     run = make_run()
     (run.folder / "requests.jsonl").write_text("")
@@ -277,6 +326,23 @@ def test_runs_compared_without_labels(make_run, tmp_path, row, shelf_rows):
     # Labels beside the test file of one of them are those of both.
     known = make_run("known")
     assert "rows won" in checked(write_comparison([runs[0], known])).text
+
+
+def test_runs_that_hold_other_labels(make_run, tmp_path):
+    first, second = make_run("first"), make_run("second")
+    labels = second.folder / "inputs" / "test.labels"
+    labels.write_text(labels.read_text().replace('"food"', '"feed"', 1))
+    with pytest.raises(ShelfmarkError, match=r"second: it holds other labels than .*first; say with --labels"):
+        write_comparison([first, second])
+    write_comparison([first, second], labels)
+
+
+def test_rows_left_open_count_neither_as_wrong_paths_nor_for_confidence(make_run, row):
+    good, none = ("a", "b", "c", "d"), ("", "", "", "")
+    page = checked(write_report(make_run(rows=[row("x", good, good, 0.8), row("y", none, good, 0.1, "abstained")])))
+    assert "Valid paths" not in page.text
+    assert "Mean confidence 80.0% of the answered rows" in page.text
+    assert "95% 50.0% 80.0%" in page.text  # half of all rows can be had at that accuracy
 
 
 def test_runs_of_other_rows(make_run, row, shelf_rows):
