@@ -106,6 +106,7 @@ def sample(
     taxonomy: Annotated[Path | None, typer.Option(help="A CSV of label paths, in place of our own.")] = None,
     schema: SchemaOption = "indoml",
     seed: SeedOption = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of these names.")] = False,
 ) -> None:
     """Write data in the datathon's shape: train.features, train.labels, test.features, test.labels, taxonomy.csv."""
     from catalog.sample import write_sample
@@ -115,5 +116,14 @@ def sample(
     columns = load_schema(schema)
     known = None if taxonomy is None else Taxonomy.read(taxonomy, columns)
     with progress()("sample", rows + test_rows) as advance:
-        write_sample(out, rows=rows, test_rows=test_rows, schema=columns, taxonomy=known, seed=seed, progress=advance)
+        write_sample(
+            out,
+            rows=rows,
+            test_rows=test_rows,
+            schema=columns,
+            taxonomy=known,
+            seed=seed,
+            force=force,
+            progress=advance,
+        )
     result(out, f": {rows:,} labelled products and {test_rows:,} to predict")
