@@ -127,7 +127,9 @@ def evaluate_files(
     """
     predictions, labels = Path(predictions), Path(labels)
     if predictions.is_dir():
-        predictions = predictions / "predictions.jsonl"
+        folder, predictions = predictions, predictions / "predictions.jsonl"
+        if (folder / "manifest.json").is_file() and not predictions.is_file():
+            raise ShelfmarkError(f"{folder}: no predictions yet; finish it with classify resume {folder}")
     labels = labels_file(labels)
     truth = read_labels(labels, schema)
     answers = {row.id(schema.id): row for row in _unique(read_table(predictions, (schema.id, *schema.levels)), schema)}

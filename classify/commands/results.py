@@ -11,7 +11,7 @@ from catalog.errors import ShelfmarkError
 from classify.commands.app import app
 from classify.commands.options import SchemaOption, SeedOption, TrainOption, ValidOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
-from classify.console import progress, result, show, show_also
+from classify.console import advise, progress, result, show, show_also
 
 
 @app.command()
@@ -47,7 +47,7 @@ def submit(
     run: Annotated[Path | None, typer.Argument(help="The run directory.")] = None,
     name: Annotated[str | None, typer.Option(help="The submission's name (default: the run's).")] = None,
     test: Annotated[Path | None, typer.Option(help="The test file to match (default: the run's).")] = None,
-    score: Annotated[float | None, typer.Option(help="The score that came back.")] = None,
+    score: Annotated[float | None, typer.Option(help="The score that came back, 0 to 1.")] = None,
     of: Annotated[str | None, typer.Option(help="The submission that it came back for.")] = None,
     board: Annotated[Path | None, typer.Option(help="The scoreboard (default: beside the runs).")] = None,
 ) -> None:
@@ -64,7 +64,12 @@ def submit(
         made = submit_run(Run.open(run), name, test, place)
         result(made.path, f": {made.rows:,} rows, {made.size:,} bytes, valid")
     elif score is not None and of is not None:
-        record_score(place, score, of)
+        if not 0 <= score <= 1:
+            raise ShelfmarkError(f"--score {score:g}: a score is between 0 and 1, like 0.4823")
+        before = {row.file_name: row.score for row in read_scoreboard(place)}
+        scored = record_score(place, score, of)
+        if before[scored.file_name] not in (None, score):
+            advise(f"{scored.file_name}: {before[scored.file_name]:g} is replaced by {score:g}")
     elif score is not None or of is not None:
         raise ShelfmarkError("--score S and --of NAME go together")
     (show if run is None and score is None else show_also)(scoreboard_table(read_scoreboard(place)))

@@ -167,5 +167,26 @@ def test_first_steps_go_on_with_what_is_there(command, shop, model, tmp_path, mo
     (tmp_path / "runs" / "other").mkdir()
     (tmp_path / "runs" / "other" / "manifest.json").write_text("[]")
     assert "classify resume runs/one" in command().out
+    assert "  classify resume runs/one --engine ENGINE --llm NAME\n  classify resume runs/one\n" in command().out
     command("resume", "runs/one")
-    assert "classify submit runs/one" in command().out
+    assert "  classify submit runs/one\n" in command().out
+    command("submit", "runs/one")
+    assert "classify submit runs/one" not in command().out
+    assert "classify submit --score SCORE --of one\n" in command().out
+    command("submit", "--score", 0.5, "--of", "one")
+    assert "scored 0.5:\n\n  classify report runs/one\n" in command().out
+
+
+@pytest.mark.parametrize(
+    ("there", "proposed"),
+    [
+        (("train.features", "train.labels"), "--train train.features --test TEST "),
+        (("test.features",), "--train TRAIN --test test.features "),
+        (("train.features",), "train.labels is to be put beside it"),
+    ],
+)
+def test_first_steps_use_what_part_of_the_data_there_is(command, tmp_path, monkeypatch, there, proposed) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in there:
+        (tmp_path / name).touch()
+    assert proposed in command().out
