@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -28,8 +29,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_place(path: str | Path) -> str:
-    """Return ``nearest`` for a file or folder that is not there, of those beside it."""
+    """Return ``nearest`` for a file or folder that is not there, of those beside it, or in the nearest folder."""
     path = Path(path)
+    if not path.parent.is_dir() and path.parent != path:
+        found = re.fullmatch(r" \(did you mean '(.*)'\?\)", nearest_place(path.parent))
+        inside = Path(found[1]) / path.name if found else path
+        return f" (did you mean '{inside}'?)" if inside.exists() else ""
     try:
         names = [place.name for place in path.parent.iterdir() if not place.name.startswith(".")]
     except OSError:

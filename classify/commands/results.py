@@ -9,14 +9,22 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app
-from classify.commands.options import SchemaOption, SeedOption, TrainOption, ValidOption, read_taxonomy
+from classify.commands.options import RunArgument, SchemaOption, SeedOption, TrainOption, ValidOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
+from classify.commands.parameters import completing
 from classify.console import advise, progress, result, show, show_also
+from classify.names import runs as run_names
+from classify.names import submissions
 
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="A run directory, predictions.jsonl or a .predict file.")],
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="A run directory, predictions.jsonl or a .predict file.", autocompletion=completing(run_names)
+        ),
+    ],
     labels: Annotated[Path, typer.Argument(help="The true labels.")],
     train: TrainOption = None,
     taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths.")] = None,
@@ -44,11 +52,14 @@ def evaluate(
 
 @app.command()
 def submit(
-    run: Annotated[Path | None, typer.Argument(help="The run directory.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="The run directory.", autocompletion=completing(run_names))] = None,
     name: Annotated[str | None, typer.Option(help="The submission's name (default: the run's).")] = None,
     test: Annotated[Path | None, typer.Option(help="The test file to match (default: the run's).")] = None,
     score: Annotated[float | None, typer.Option(help="The score that came back, 0 to 1.")] = None,
-    of: Annotated[str | None, typer.Option(help="The submission that it came back for.")] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(help="The submission that it came back for.", autocompletion=completing(submissions)),
+    ] = None,
     board: Annotated[Path | None, typer.Option(help="The scoreboard (default: beside the runs).")] = None,
 ) -> None:
     """Write the submission zip of a run, or record the score that came back; and show the scoreboard."""
@@ -77,7 +88,12 @@ def submit(
 
 @app.command()
 def vote(
-    runs: Annotated[list[Path], typer.Argument(help="Two run directories or more, over the same products.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two run directories or more, over the same products.", autocompletion=completing(run_names)
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
     policy: ValidOption = "brand-free",
 ) -> None:
@@ -90,7 +106,7 @@ def vote(
 
 @app.command()
 def ask(
-    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    run: RunArgument,
     rows: Annotated[int, typer.Option(min=1, help="How many rows to ask for.")] = 500,
     out: Annotated[Path | None, typer.Option(help="The CSV file to write (default: RUN/ask.csv).")] = None,
 ) -> None:
