@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -29,18 +28,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_place(path: str | Path) -> str:
-    """Return ``nearest`` for a file or folder that is not there, of those beside it, or in the nearest folder."""
-    path = Path(path)
-    if not path.parent.is_dir() and path.parent != path:
-        found = re.fullmatch(r" \(did you mean '(.*)'\?\)", nearest_place(path.parent))
-        inside = Path(found[1]) / path.name if found else path
-        return f" (did you mean '{inside}'?)" if inside.exists() else ""
+    """Return ``nearest`` for a file or folder that is not there, of those beside it, or in the folder nearest to its own."""
+    found = _near(Path(path))
+    return "" if found is None else f" (did you mean '{found}'?)"
+
+
+def _near(path: Path) -> Path | None:
+    folder = path.parent if path.parent.is_dir() else _near(path.parent)
     try:
-        names = [place.name for place in path.parent.iterdir() if not place.name.startswith(".")]
+        names = [] if folder is None else [place.name for place in folder.iterdir() if not place.name.startswith(".")]
     except OSError:
-        return ""
+        return None
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return f" (did you mean '{path.with_name(close[0])}'?)" if close and close[0] != path.name else ""
+    return folder / close[0] if folder and close and folder / close[0] != path else None
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -345,6 +345,11 @@ def test_a_missing_extra_says_how_to_install_it(refused, shop, tmp_path, monkeyp
 # What goes wrong outside.
 
 
+def test_windows_is_told_what_to_do(refused, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "on Windows use WSL" in refused("doctor")
+
+
 @pytest.mark.parametrize("size", [500, 10_000])
 def test_a_full_disk_while_fitting(forked, shop, tmp_path, size: int) -> None:
     done = forked("fit", "--train", shop.train_file, "--out", tmp_path / "out" / "m", largest=size)
