@@ -28,7 +28,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_place(path: str | Path) -> str:
-    """Return ``nearest`` for a file or folder that is not there, of those beside it, or in the folder nearest to its own."""
+    """Return ``nearest`` for a file or folder that is not there, of those beside it or in the nearest folder."""
     found = _near(Path(path))
     return "" if found is None else f" (did you mean '{found}'?)"
 

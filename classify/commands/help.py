@@ -71,6 +71,10 @@ def _write(command: Any, context: Any, formatter: Any) -> None:
 class Command(TyperCommand):
     """A command whose options stand under headings."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what stands behind the command's name: its arguments in capitals."""
+        return [piece.replace("{", "").replace("}", "").upper() for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write them."""
         _write(self, ctx, formatter)

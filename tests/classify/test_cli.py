@@ -13,6 +13,7 @@ from catalog.extras import install_command
 from catalog.products import read_products
 from catalog.schema import PRESETS
 from classify import evaluate, fit
+from classify.commands import jobs
 from submissions.archive import validate_archive
 from submissions.scoreboard import read_scoreboard
 
@@ -82,6 +83,7 @@ def test_a_run_has_a_name_when_none_is_given(command, shop, model: Path, tmp_pat
     assert command("--model", model, "--test", shop.test_file).code == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("rag-2")
+    assert jobs._new_folder(run.name) == Path("runs") / f"{run.name}-2"  # another one within the same second
 
 
 def test_evaluate_json(command, shop, finished: Path, lines) -> None:
