@@ -28,14 +28,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_place(path: str | Path) -> str:
-    """Return ``nearest`` for a file or folder that is not there, of those beside it."""
-    path = Path(path)
+    """Return ``nearest`` for a file or folder that is not there, of those beside it or in the nearest folder."""
+    found = _near(Path(path))
+    return "" if found is None else f" (did you mean '{found}'?)"
+
+
+def _near(path: Path) -> Path | None:
+    folder = path.parent if path.parent.is_dir() else _near(path.parent)
     try:
-        names = [place.name for place in path.parent.iterdir() if not place.name.startswith(".")]
+        names = [] if folder is None else [place.name for place in folder.iterdir() if not place.name.startswith(".")]
     except OSError:
-        return ""
+        return None
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return f" (did you mean '{path.with_name(close[0])}'?)" if close and close[0] != path.name else ""
+    return folder / close[0] if folder and close and folder / close[0] != path else None
 
 
 def require(module: str, extra: str) -> ModuleType:

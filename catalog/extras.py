@@ -54,7 +54,8 @@ def extras() -> dict[str, list[Part]]:
         if before is None or sys.version_info[:2] < tuple(map(int, before.groups())):
             part = Part(name, wanted, version(name))
             found.setdefault(CORE if extra is None else extra.group(1), []).append(part)
-    return found
+    core = {part.name for part in found[CORE]}  # what is there anyway tells nothing of an extra
+    return {extra: [part for part in parts if extra == CORE or part.name not in core] for extra, parts in found.items()}
 
 
 def version(name: str) -> str:

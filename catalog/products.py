@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath, RowId
 from catalog.schema import Schema
-from catalog.tables import Row, read_table
+from catalog.tables import OTHER_NAMES, Row, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ def stream_products(
 def _unique_rows(path: Path, schema: Schema, required: tuple[str, ...] = ()) -> Iterator[Row]:
     seen: set[RowId] = set()
     optional = [column for column in (schema.retailer, schema.price) if column]
-    for row in read_table(path, required=(schema.id, *schema.text, *required), optional=optional):
+    for row in read_table(path, required=(schema.id, *schema.text, *required), optional=optional, hint=OTHER_NAMES):
         name = row.id(schema.id)
         if name in seen:
             first = next(other.place for other in read_table(path) if other.id(schema.id) == name)
@@ -217,7 +217,7 @@ def read_labels(path: str | Path, schema: Schema) -> dict[RowId, LabelPath]:
     """
     labels: dict[RowId, LabelPath] = {}
     same: dict[LabelPath, LabelPath] = {}  # many rows have one path: it is in memory once
-    for row in read_table(path, required=(schema.id, *schema.levels)):
+    for row in read_table(path, required=(schema.id, *schema.levels), hint=OTHER_NAMES):
         name = row.id(schema.id)
         if name in labels:
             raise row.fault(f"the id {name!r} occurs twice; each row needs its own", schema.id)

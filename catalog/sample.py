@@ -22,6 +22,7 @@ from catalog.schema import PRESETS, Schema
 from catalog.taxonomy import Taxonomy
 from catalog.taxonomy_market import taxonomy_market
 
+FILES = ("train.features", "train.labels", "test.features", "test.labels", "taxonomy.csv")
 BLOCK_ROWS = 4096
 NO_RETAILER = 0.005
 NO_PRICE = 0.01
@@ -40,14 +41,15 @@ def write_sample(
     schema: Schema = PRESETS["indoml"],
     taxonomy: Taxonomy | None = None,
     seed: int = 0,
+    force: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write sample data into a folder: train and test, both with labels, and the taxonomy.
 
     The folder gets ``train.features``, ``train.labels``, ``test.features``, ``test.labels`` (the datathon keeps these
     back; here they are written so that accuracy can be measured) and ``taxonomy.csv`` (every path that can occur, by
-    retailer). Files of these names are replaced, others left alone; all five appear at the end, or none. The same
-    arguments give the same bytes. Memory does not grow with the rows.
+    retailer). Other files are left alone; all five appear at the end, or none. The same arguments give the same bytes.
+    Memory does not grow with the rows.
 
     Parameters
     ----------
@@ -62,20 +64,27 @@ def write_sample(
         Real paths instead of the invented ones: texts are made of the words of the path.
     seed : int
         0 or more.
+    force : bool
+        Replace files of these names, which may be somebody's own data.
     progress : callable, optional
         Told after each block how many more rows are written.
 
     Raises
     ------
     ShelfmarkError
-        When the arguments cannot give sample data, or `out` is not a folder.
+        When the arguments cannot give sample data, `out` is not a folder, or a file of these names is there.
     """
     out = Path(out)
     _check(rows=rows, test_rows=test_rows)
     market = _market(schema, taxonomy, seed)
     if out.exists() and not out.is_dir():
         raise ShelfmarkError(f"{out}: not a folder; name one that the sample may be written to")
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not force:
+        raise ShelfmarkError(f"{out / there[0]}: it is there; name another folder, or replace it with --force")
     with ExitStack() as stack:
+        if not out.exists():
+            stack.callback(_remove_if_empty, out)
         for name, start, stop in (("train", 0, rows), ("test", rows, rows + test_rows)):
             features = stack.enter_context(atomic_write(out / f"{name}.features"))
             labels = stack.enter_context(atomic_write(out / f"{name}.labels"))
@@ -113,6 +122,11 @@ def sample_products(
     """
     _check(rows=rows)
     return _rows(_market(schema, taxonomy, seed), schema, start, start + rows)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _check(**counts: int) -> None:

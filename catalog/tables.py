@@ -20,6 +20,8 @@ JSON_SUFFIXES = (".jsonl", ".ndjson", ".json", ".features", ".labels", ".predict
 CSV_SUFFIXES = (".csv", ".tsv")
 SUFFIXES = (*JSON_SUFFIXES, *CSV_SUFFIXES, ".parquet")
 
+OTHER_NAMES = "; where they have other names, give a --schema FILE that tells them (docs/data.md)"
+"""What to do where a column is missing that a schema names."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 csv.field_size_limit(2**31 - 1)
@@ -50,9 +52,13 @@ class Row:
 
     def _value(self, column: str) -> Any:
         if column not in self.values:
-            found = ", ".join(self.values) or "none"
-            raise self.fault(f"no column '{column}'{nearest(column, self.values)}; columns here: {found}")
+            raise self.lacks(column)
         return self.values[column]
+
+    def lacks(self, column: str, hint: str = "") -> ShelfmarkError:
+        """Return the error that says that a column is missing, and which there are."""
+        found = ", ".join(self.values) or "none"
+        return self.fault(f"no column '{column}'{nearest(column, self.values)}; columns here: {found}{hint}")
 
     def _check_characters(self, value: str, column: str) -> None:
         # JSON can spell half of a surrogate pair, which no UTF-8 file can hold: it would break the output.
@@ -169,7 +175,9 @@ def table_kind(path: str | Path) -> str:
     return suffix.lower()
 
 
-def read_table(path: str | Path, required: Sequence[str] = (), optional: Sequence[str] = ()) -> Iterator[Row]:
+def read_table(
+    path: str | Path, required: Sequence[str] = (), optional: Sequence[str] = (), *, hint: str = ""
+) -> Iterator[Row]:
     """Yield the rows of a CSV, JSON-lines or Parquet file (text plain or gzipped, UTF-8), in a stream.
 
     Parameters
@@ -180,6 +188,8 @@ def read_table(path: str | Path, required: Sequence[str] = (), optional: Sequenc
         Columns that each row must have.
     optional : sequence of str
         Columns that a row may lack but the file may not: where no row has one, that is an error.
+    hint : str
+        What to do where a required column is missing, such as `OTHER_NAMES`.
 
     Raises
     ------
@@ -203,7 +213,8 @@ def read_table(path: str | Path, required: Sequence[str] = (), optional: Sequenc
     for row in rows:
         for column in required:
             if column not in row.values:
-                row._value(column)
+                header = kind in CSV_SUFFIXES  # which is what lacks it
+                raise (Row(row.file, "line 1", row.values) if header else row).lacks(column, hint)
         if unseen:
             unseen -= row.values.keys()
         yield row

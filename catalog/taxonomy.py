@@ -12,7 +12,7 @@ from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from catalog.messages import LabelPath
 from catalog.schema import SEPARATOR, Schema, load_schema
-from catalog.tables import read_table
+from catalog.tables import OTHER_NAMES, read_table
 
 Policy = Literal["path", "brand-free"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -120,7 +120,7 @@ class Taxonomy:
         schema = load_schema(schema) if isinstance(schema, str) else schema
         counts: Counter[LabelPath] = Counter()
         retailers: dict[str, Counter[LabelPath]] = defaultdict(Counter)
-        for row in read_table(path, required=schema.levels):
+        for row in read_table(path, required=schema.levels, hint=OTHER_NAMES):
             label = row.label(schema.levels)
             count = row.whole_number("count", default=1)
             counts[label] += count

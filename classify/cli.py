@@ -37,6 +37,8 @@ def main() -> None:
     # The base class of the option parser's own errors, which typer does not export.
     usage_error: Any = typer.BadParameter.__mro__[2]
     console.reset()
+    if sys.platform == "win32":  # runs are locked by fcntl, which it lacks
+        _fail("shelfmark runs on Linux and macOS; on Windows use WSL, the Windows Subsystem for Linux")
     try:
         code = app(standalone_mode=False, prog_name="classify")
         sys.exit(code if isinstance(code, int) else 0)

@@ -17,7 +17,7 @@ from catalog.extras import CORE, PACKAGE, Part, extras, install_command, source,
 from catalog.machine import cores, gpus, memory
 
 KEYS = {
-    "OPENAI_API_KEY": "the engines server and batch, the strategy openai",
+    "OPENAI_API_KEY": "the engines server and batch, the strategy openai, classify context",
     "OPENAI_BASE_URL": "where they find the API; --base-url says it, too",
     "HF_TOKEN": "classify push",
 }
@@ -25,6 +25,9 @@ KEYS = {
 GPU_FILE = "requirements-gpu.txt"
 ON_GPU = ("lora", "unsloth", "vllm")
 """Extras that `GPU_FILE` pins together."""
+NEEDS_GPU = ("unsloth", "vllm")
+"""Those of them that are of no use without a GPU."""
+VLLM = "a GPU, or vLLM's build for processors"
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,22 @@ WAYS = (
     Way("rag, without an LLM", "--strategy rag"),
     Way("tree", "--strategy tree"),
     Way("sentence encoders, re-rankers", "--encoder minilm, --rerank NAME", "embed"),
-    Way("rag, engine vllm", "--engine vllm --llm LLM", "vllm", note="a GPU, or vLLM's build for processors"),
+    Way("rag, engine vllm", "--engine vllm --llm LLM", "vllm", note=VLLM),
     Way("rag, engine transformers", "--engine transformers --llm LLM", "embed", TRANSFORMERS),
     Way("rag, engine server", "--engine server --base-url URL --llm LLM", note="a server at URL"),
     Way("rag, engine batch", "--engine batch --llm LLM", key="OPENAI_API_KEY"),
     Way("lora, fit", "classify fit --strategy lora", "lora", note="a GPU, but for small models"),
     Way("lora, fit by unsloth", "classify fit --strategy lora --backend unsloth", "unsloth", gpu=True),
-    Way("lora, answers by vllm", "--strategy lora --model MODEL --engine vllm", "vllm"),
+    Way("lora, answers by vllm", "--strategy lora --model MODEL --engine vllm", "vllm", note=VLLM),
     Way("lora, answers by transformers", "--strategy lora --model MODEL --engine transformers", "lora", TRANSFORMERS),
     Way("openai, fit and answers", "classify fit --strategy openai", key="OPENAI_API_KEY"),
     Way("exact counts of OpenAI's tokens", "classify plan", "tokens"),
+    Way(
+        "what the web says of products",
+        "classify context --search openai",
+        key="OPENAI_API_KEY",
+        note="this key, or another provider's --search and key",
+    ),
     Way("push to the hub", "classify push MODEL", "lora", ("huggingface_hub",), "HF_TOKEN"),
 )
 
@@ -161,6 +170,6 @@ def judge(way: Way, found: Mapping[str, list[Part]], keys: Mapping[str, bool], *
 
 def _install(extra: str, *, gpu: bool) -> str:
     pinned = source()
-    if gpu and extra in ON_GPU and pinned is not None and (pinned / GPU_FILE).is_file():
+    if (gpu or extra in NEEDS_GPU) and extra in ON_GPU and pinned is not None and (pinned / GPU_FILE).is_file():
         return f"pip install -r {pinned / GPU_FILE}"
     return install_command(extra)

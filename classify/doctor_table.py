@@ -61,9 +61,9 @@ def _version(version: str, installed: bool, wanted: str) -> str:
 def _ways(report: Report) -> Table:
     table = Table("what can be done", "", "how, or what opens it", title_justify="left")
     for way in report.ways:
+        needs = f" (with {way.note})" if way.note else ""
         if way.ready:
-            needs = f" (with {way.note})" if way.note else ""
             table.add_row(way.name, "ready", Text(way.how + needs))
         else:
-            table.add_row(way.name, "no", Text("; then ".join(way.enable)))
+            table.add_row(way.name, "no", Text("; then ".join(way.enable) + needs))
     return table

@@ -58,6 +58,7 @@ def export_requests(run: Run, folder: Path, format: str, given: dict[str, Any]) 
         raise ShelfmarkError(
             "--ask-by level asks each question by the answer before; a file of requests cannot do that"
         )
+    run.request_files()
     run.require_no_batches()
     engine = run.manifest["engine_options"] if given.get("llm") else asked_options(run)
     kept = {name: engine.get(name) for name in ("llm", "temperature", "max_tokens", "stop")}

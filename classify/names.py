@@ -30,6 +30,16 @@ PRESETS = Path(__file__).with_name("presets.toml")
 RECIPES = Path(__file__).parent.parent / "finetune" / "recipes.toml"
 
 
+def runs() -> list[str]:
+    """Return the run directories under ``runs``."""
+    return sorted(str(file.parent) for file in Path("runs").glob("*/manifest.json"))
+
+
+def submissions() -> list[str]:
+    """Return the names of what was handed in of runs under ``runs``."""
+    return sorted({file.stem for file in Path("runs").glob("*/*.zip")})
+
+
 def tables(file: Path) -> list[str]:
     """Return the names of a TOML file's tables: what presets or recipes there are."""
     return list(tomllib.loads(file.read_text(encoding="utf-8")))

@@ -11,6 +11,7 @@ from catalog.schema import SEPARATOR, Schema
 from classify.asking import ANSWERS
 from classify.asking import read_answers as read_completions
 from classify.lines import read_lines
+from classify.rundir import RunDirectory
 from postprocess.answers import Answers, read_answers, row_id
 from postprocess.forms import whole_signs
 
@@ -33,6 +34,8 @@ def raw_answers(places: Sequence[Path], schema: Schema) -> Answers:
 
 def _of_run(folder: Path) -> Answers:
     """Return the answers to a run's requests, not those about held-out rows; a request without one is an error."""
+    if (folder / "manifest.json").is_file():
+        RunDirectory.open(folder).request_files()
     requests = folder / "requests.jsonl"
     for file in (requests, folder / ANSWERS):
         if not file.is_file():

@@ -24,7 +24,7 @@ from classify.engines.ledger import read_ledger
 from classify.held_out import HELD_OUT
 from classify.job import Job
 from classify.lines import GrowingLines, count_lines
-from classify.names import STRATEGIES
+from classify.names import STAGES, STRATEGIES
 from classify.progress import Progress, silent
 from classify.provenance import provenance
 from classify.registry import answer_form, engine_options, find
@@ -183,8 +183,11 @@ class RunDirectory:
         Raises
         ------
         ShelfmarkError
-            When none are written yet.
+            When none are written yet, or the run asks nothing.
         """
+        if not self.manifest["engine"]:
+            asker = f"the strategy {self.manifest['strategy']}" if "runs" not in self.manifest else "an ensemble"
+            raise ShelfmarkError(f"{self.folder}: {asker} asks nothing: this run has no requests, and needs no answers")
         if "requests" not in self.manifest["stages"]:
             raise ShelfmarkError(
                 f"{self.folder}: no requests are written yet; classify resume {self.folder} --until requests"
@@ -229,7 +232,11 @@ class RunDirectory:
         recorded = count_lines(self.folder / ANSWERS)
         if changed:
             self.require_no_batches()
-        if recorded and before != IMPORTED and (engine != before or changed):
+        if recorded and engine != before == NO_LLM:
+            # They cost nothing, and may be had again.
+            (self.folder / ANSWERS).unlink()
+            self.forget(STAGES[1:])
+        elif recorded and before != IMPORTED and (engine != before or changed):
             what = (
                 f"the engine {before}"
                 if engine != before

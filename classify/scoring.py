@@ -14,7 +14,7 @@ from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath, RowId
 from catalog.products import features_file, is_features, labels_beside, read_labels
 from catalog.schema import Schema, load_schema
-from catalog.tables import Row, read_table
+from catalog.tables import OTHER_NAMES, Row, read_table
 from catalog.taxonomy import Policy, Taxonomy
 from measure.evaluation import Evaluation
 from measure.evaluation import evaluate as compare
@@ -127,10 +127,15 @@ def evaluate_files(
     """
     predictions, labels = Path(predictions), Path(labels)
     if predictions.is_dir():
-        predictions = predictions / "predictions.jsonl"
+        folder, predictions = predictions, predictions / "predictions.jsonl"
+        if (folder / "manifest.json").is_file() and not predictions.is_file():
+            raise ShelfmarkError(f"{folder}: no predictions yet; finish it with classify resume {folder}")
     labels = labels_file(labels)
     truth = read_labels(labels, schema)
-    answers = {row.id(schema.id): row for row in _unique(read_table(predictions, (schema.id, *schema.levels)), schema)}
+    answers = {
+        row.id(schema.id): row
+        for row in _unique(read_table(predictions, (schema.id, *schema.levels), hint=OTHER_NAMES), schema)
+    }
     for name in truth:
         if name not in answers:
             raise ShelfmarkError(

@@ -10,6 +10,7 @@ from rich.text import Text
 from catalog.files import read_json
 from catalog.messages import STATUSES
 from classify.cost_rows import Lines, add_costs
+from classify.next_commands import next_commands
 from classify.rundir import RunDirectory
 from measure.evaluation import Evaluation
 
@@ -49,9 +50,8 @@ def run_table(run: RunDirectory) -> Table:
             _add_scores(table, metrics["evaluation"])
         if run.page.is_file():
             table.add_row("report", Text(str(run.page)))
-        table.add_row("next", Text(f"classify submit {run.folder}"))
-    else:
-        table.add_row("next", Text(f"classify resume {run.folder}"))
+    for told, command in zip(("next", "or, without an LLM"), next_commands(run.folder, manifest), strict=False):
+        table.add_row(told, Text(command))
     return table
 
 

@@ -171,10 +171,12 @@ def snap_answers(
 
 
 def changes_beside(out: str | Path) -> Path:
-    """Return the file beside `out` that the changes go to by default: ``NAME.changes.jsonl``."""
+    """Return the file beside `out` that the changes go to by default, which is no other output's.
+
+    Of ``NAME.jsonl`` it is ``NAME.changes.jsonl``, of ``NAME.csv`` and all others ``NAME.csv.changes.jsonl``.
+    """
     out = Path(out)
-    name = out.name.removesuffix(".gz")
-    return out.with_name(name.removesuffix(Path(name).suffix) + ".changes.jsonl")
+    return out.with_name(out.name.removesuffix(".jsonl") + ".changes.jsonl")
 
 
 def check_places(out: str | Path, changes: str | Path | None, inputs: Iterable[str | Path]) -> None:

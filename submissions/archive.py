@@ -16,7 +16,7 @@ from catalog.files import atomic_write, content_hash
 from catalog.messages import LabelPath, RowId
 from catalog.products import stream_products
 from catalog.schema import Schema
-from catalog.tables import Row, read_table
+from catalog.tables import OTHER_NAMES, Row, read_table
 
 MEMBER_SUFFIX = ".predict"
 _OUR_COLUMNS = ("confidence", "status", "level_confidence", "top")
@@ -97,7 +97,9 @@ def write_submission(
         not in the test file: how many, the first, and what to do.
     """
     check_name(name)
-    answers = _collect(read_table(predictions_file, required=(schema.id, *schema.levels)), schema, _OUR_COLUMNS)
+    answers = _collect(
+        read_table(predictions_file, required=(schema.id, *schema.levels), hint=OTHER_NAMES), schema, _OUR_COLUMNS
+    )
     ids = _test_ids(test_file, schema)
     _require_match(predictions_file, answers, test_file, ids)
     path = Path(out_zip)

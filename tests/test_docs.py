@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM: Any = typer.main.get_command(app)
 # Options whose values may be others than those that a shell completes.
-OPEN = {"schema", "encoder", "recipe", "quantization", "device", "llm"}
+OPEN = {"schema", "encoder", "recipe", "quantization", "device", "llm", "of"}
 GENERATED = ROOT / "docs" / "commands.md"
 
 

@@ -54,9 +54,10 @@ def execute(folder: Path, begin: Callable[[], Run], **how: Any) -> None:
     """
     from classify.tables import run_table
 
-    def hint() -> str:
-        begun = (folder / "manifest.json").is_file()
-        return f"carry on with: classify resume {folder}" if begun else "nothing was begun; give the command again"
+    def hint(mended: str = "") -> str:
+        if (folder / "manifest.json").is_file():
+            return f"{mended}carry on with: classify resume {folder}"
+        return f"nothing was begun; {mended}give the command again"
 
     try:
         run = begin()
@@ -73,5 +74,5 @@ def execute(folder: Path, begin: Callable[[], Run], **how: Any) -> None:
         raise
     except OSError as error:  # a full disk, most likely
         what = f"{error.filename or folder}: {error.strerror or error}"
-        raise ShelfmarkError(f"{what}; when that is mended, {hint()}") from None
+        raise ShelfmarkError(f"{what}; {hint('when that is mended, ')}") from None
     show_also(run_table(run), folder)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from classify.commands.app import app
+from classify.commands.options import RunArgument
 from classify.console import advise, show
 
 
 @app.command()
 def batches(
-    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    run: RunArgument,
     watch: Annotated[bool, typer.Option("--watch", help="Look again until all have ended.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop them; what is done is paid, and kept.")] = False,
     every: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks, with --watch.")] = 30.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -12,6 +13,7 @@ ORDER = (
     *("doctor", "sample", "context", "plan", "fit", "tuning", "resume", "batches", "export", "import"),
     *("evaluate", "report", "submit", "vote", "ask", "snap", "profile", "push"),
 )
+_KINDS = {"list[Path]": "PATH", "path": "PATH", "str": "TEXT", "int": "INTEGER", "float": "NUMBER"}
 ARGUMENTS, OPTIONS = "Arguments", "Options"
 
 
@@ -44,9 +46,23 @@ def sections(command: Any, context: Any) -> list[tuple[str, list[Any]]]:
     ]
 
 
+def record(parameter: Any, context: Any) -> tuple[str, str] | None:
+    """Return how a parameter is written, its values named by words of people, and what it does; None for a hidden one.
+
+    Parameters
+    ----------
+    parameter, context
+        Of the option parser.
+    """
+    found: tuple[str, str] | None = parameter.get_help_record(context)
+    if found is None:
+        return None
+    return re.sub(r"<([\w\[\]]+)(?: range)?>", lambda kind: _KINDS.get(kind[1], kind[0]), found[0]), found[1]
+
+
 def _write(command: Any, context: Any, formatter: Any) -> None:
     for heading, parameters in sections(command, context):
-        rows = [record for record in (one.get_help_record(context) for one in parameters) if record is not None]
+        rows = [found for found in (record(one, context) for one in parameters) if found is not None]
         if rows:
             with formatter.section(heading):
                 formatter.write_dl(rows)
@@ -54,6 +70,10 @@ def _write(command: Any, context: Any, formatter: Any) -> None:
 
 class Command(TyperCommand):
     """A command whose options stand under headings."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what stands behind the command's name: its arguments in capitals."""
+        return [piece.replace("{", "").replace("}", "").upper() for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write them."""

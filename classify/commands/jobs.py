@@ -126,14 +126,14 @@ def classify(
         prices=str(prices or ""),
         context=context,
     )
-    folder = run or _new_folder(Path("runs") / f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    folder = run or _new_folder(f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     execute(folder, lambda: Run.start(folder, job, progress=progress()), until=until)
 
 
-def _new_folder(wanted: Path) -> Path:
-    """Return a folder that is not there yet: two runs may begin within a second."""
-    numbered = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
-    return next(folder for folder in chain([wanted], numbered) if not folder.exists())
+def _new_folder(name: str) -> Path:
+    """Return a folder under ``runs`` that is not there: two runs may begin within a second."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(place for place in map(Path("runs").joinpath, names) if not place.exists())
 
 
 def _is_openai(strategy: str | None, preset: str | None) -> bool:

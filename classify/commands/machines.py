@@ -11,12 +11,13 @@ from classify.commands import options as o
 from classify.commands.app import app, execute
 from classify.commands.parameters import ENGINE, completing, takes
 from classify.console import advise, progress, result
+from classify.names import runs
 
 
 @app.command()
 @takes(asked=o.ANSWERS | o.ANSWERING)
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    run: o.RunArgument,
     asked: dict[str, Any],
     until: o.UntilOption = "report",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask once more what failed.")] = False,
@@ -51,7 +52,10 @@ def resume(
 @app.command()
 @takes(asked=o.ANSWERS)
 def export(
-    run: Annotated[Path, typer.Argument(help="The run directory, after --until requests.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="The run directory, after --until requests.", autocompletion=completing(runs)),
+    ],
     asked: dict[str, Any],
     format: Annotated[
         str,
@@ -77,7 +81,7 @@ def export(
 
 @app.command("import")
 def import_(
-    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    run: o.RunArgument,
     files: Annotated[list[Path], typer.Argument(help="Output and error files, in any order, whole or in part.")],
 ) -> None:
     """Take back what others answered."""

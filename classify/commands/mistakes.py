@@ -20,7 +20,9 @@ def usage_message(error: Any) -> str:
     """
     name, context = getattr(error, "option_name", None), error.ctx
     if not hasattr(error, "possibilities") or name is None or context is None:
-        return " ".join(error.format_message().split())
+        return " ".join(error.format_message().split()) + _surplus(error, context)
+    if name.lstrip("-") in _arguments(context.command):
+        return f"{name}: {context.command_path} takes it without the name: {context.command_path} {name[2:].upper()}"
     program: Any = typer.main.get_command(app)
     owners = [f"classify {other}" for other, command in program.commands.items() if name in _flags(command)]
     if name in _flags(program):
@@ -45,6 +47,18 @@ def check_before(context: typer.Context) -> None:
                 f"{one.opts[0]} before the command {name}: put it after, where it has such an option "
                 f"(classify {name} --help)"
             )
+
+
+def _surplus(error: Any, context: Any) -> str:
+    """Return what a command takes, where it was given more."""
+    if context is None or "unexpected extra argument" not in error.format_message():
+        return ""
+    taken = " ".join(name.upper() for name in _arguments(context.command)) or "options alone"
+    return f"; {context.command_path} takes {taken}; see {context.command_path} --help"
+
+
+def _arguments(command: Any) -> list[str]:
+    return [one.name for one in command.params if one.param_type_name == "argument"]
 
 
 def _nearest(name: str, flags: list[str]) -> str:

@@ -10,12 +10,13 @@ import typer
 from catalog.errors import ShelfmarkError, nearest
 from catalog.taxonomy import POLICIES
 from classify.commands.parameters import ENGINE, HOW, MONEY, Option, completing, group
-from classify.names import ENCODERS, ENGINES, PRESETS, RECIPES, STAGES, STRATEGIES, tables
+from classify.names import ENCODERS, ENGINES, PRESETS, RECIPES, STAGES, STRATEGIES, runs, tables
 
 if TYPE_CHECKING:
     from catalog.schema import Schema
     from catalog.taxonomy import Taxonomy
 
+RunArgument = Annotated[Path, typer.Argument(help="The run directory.", autocompletion=completing(runs))]
 TrainOption = Annotated[
     list[Path] | None,
     typer.Option(

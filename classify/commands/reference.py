@@ -13,7 +13,7 @@ import typer
 import classify.cli  # noqa: F401 -- it has all commands registered
 from catalog.files import atomic_write
 from classify.commands.app import app
-from classify.commands.help import sections
+from classify.commands.help import record, sections
 from classify.commands.parameters import PROGRAM
 
 HEAD = """\
@@ -40,7 +40,7 @@ def _command(command: Any, name: str, *, program: bool) -> Iterator[str]:
     yield f"    {name} {' '.join(command.collect_usage_pieces(context))}\n"
     yield f"{inspect.cleandoc(command.help or '')}\n"
     for heading, parameters in sections(command, context):
-        rows = [one.get_help_record(context) for one in parameters if program or heading != PROGRAM]
+        rows = [record(one, context) for one in parameters if program or heading != PROGRAM]
         cells = [(written, about) for written, about in filter(None, rows)]
         if cells:
             yield f"| {heading} | |\n|---|---|"

@@ -9,12 +9,19 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app
+from classify.commands.parameters import completing
 from classify.console import result
+from classify.names import runs as run_names
 
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="A run directory; or several, to compare with the first.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A run directory; or several, to compare with the first.", autocompletion=completing(run_names)
+        ),
+    ],
     labels: Annotated[
         Path | None, typer.Option(help="The true labels (default: those that stood beside the test file).")
     ] = None,

@@ -9,14 +9,22 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app
-from classify.commands.options import SchemaOption, SeedOption, TrainOption, ValidOption, read_taxonomy
+from classify.commands.options import RunArgument, SchemaOption, SeedOption, TrainOption, ValidOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
-from classify.console import progress, result, show, show_also
+from classify.commands.parameters import completing
+from classify.console import advise, progress, result, show, show_also
+from classify.names import runs as run_names
+from classify.names import submissions
 
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="A run directory, predictions.jsonl or a .predict file.")],
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="A run directory, predictions.jsonl or a .predict file.", autocompletion=completing(run_names)
+        ),
+    ],
     labels: Annotated[Path, typer.Argument(help="The true labels.")],
     train: TrainOption = None,
     taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths.")] = None,
@@ -44,11 +52,14 @@ def evaluate(
 
 @app.command()
 def submit(
-    run: Annotated[Path | None, typer.Argument(help="The run directory.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="The run directory.", autocompletion=completing(run_names))] = None,
     name: Annotated[str | None, typer.Option(help="The submission's name (default: the run's).")] = None,
     test: Annotated[Path | None, typer.Option(help="The test file to match (default: the run's).")] = None,
-    score: Annotated[float | None, typer.Option(help="The score that came back.")] = None,
-    of: Annotated[str | None, typer.Option(help="The submission that it came back for.")] = None,
+    score: Annotated[float | None, typer.Option(help="The score that came back, 0 to 1.")] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(help="The submission that it came back for.", autocompletion=completing(submissions)),
+    ] = None,
     board: Annotated[Path | None, typer.Option(help="The scoreboard (default: beside the runs).")] = None,
 ) -> None:
     """Write the submission zip of a run, or record the score that came back; and show the scoreboard."""
@@ -64,7 +75,12 @@ def submit(
         made = submit_run(Run.open(run), name, test, place)
         result(made.path, f": {made.rows:,} rows, {made.size:,} bytes, valid")
     elif score is not None and of is not None:
-        record_score(place, score, of)
+        if not 0 <= score <= 1:
+            raise ShelfmarkError(f"--score {score:g}: a score is between 0 and 1, like 0.4823")
+        before = {row.file_name: row.score for row in read_scoreboard(place)}
+        scored = record_score(place, score, of)
+        if before[scored.file_name] not in (None, score):
+            advise(f"{scored.file_name}: {before[scored.file_name]:g} is replaced by {score:g}")
     elif score is not None or of is not None:
         raise ShelfmarkError("--score S and --of NAME go together")
     (show if run is None and score is None else show_also)(scoreboard_table(read_scoreboard(place)))
@@ -72,7 +88,12 @@ def submit(
 
 @app.command()
 def vote(
-    runs: Annotated[list[Path], typer.Argument(help="Two run directories or more, over the same products.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two run directories or more, over the same products.", autocompletion=completing(run_names)
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
     policy: ValidOption = "brand-free",
 ) -> None:
@@ -85,7 +106,7 @@ def vote(
 
 @app.command()
 def ask(
-    run: Annotated[Path, typer.Argument(help="The run directory.")],
+    run: RunArgument,
     rows: Annotated[int, typer.Option(min=1, help="How many rows to ask for.")] = 500,
     out: Annotated[Path | None, typer.Option(help="The CSV file to write (default: RUN/ask.csv).")] = None,
 ) -> None:
@@ -106,6 +127,7 @@ def sample(
     taxonomy: Annotated[Path | None, typer.Option(help="A CSV of label paths, in place of our own.")] = None,
     schema: SchemaOption = "indoml",
     seed: SeedOption = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of these names.")] = False,
 ) -> None:
     """Write data in the datathon's shape: train.features, train.labels, test.features, test.labels, taxonomy.csv."""
     from catalog.sample import write_sample
@@ -115,5 +137,14 @@ def sample(
     columns = load_schema(schema)
     known = None if taxonomy is None else Taxonomy.read(taxonomy, columns)
     with progress()("sample", rows + test_rows) as advance:
-        write_sample(out, rows=rows, test_rows=test_rows, schema=columns, taxonomy=known, seed=seed, progress=advance)
+        write_sample(
+            out,
+            rows=rows,
+            test_rows=test_rows,
+            schema=columns,
+            taxonomy=known,
+            seed=seed,
+            force=force,
+            progress=advance,
+        )
     result(out, f": {rows:,} labelled products and {test_rows:,} to predict")

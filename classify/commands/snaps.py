@@ -40,7 +40,7 @@ def snap(
         str | None, typer.Option(help="Compare meanings, too: minilm, mpnet or any sentence-transformers name.")
     ] = None,
     changes: Annotated[
-        Path | None, typer.Option(help="Where every change is kept (default: NAME.changes.jsonl beside --out).")
+        Path | None, typer.Option(help="Where every change is kept (default: beside --out, NAME.changes.jsonl).")
     ] = None,
     schema: SchemaOption = "indoml",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -90,7 +90,7 @@ def test_the_same_arguments_give_the_same_bytes_in_any_process(tmp_path: Path) -
         assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "c" / name).read_bytes()
 
 
-def test_only_its_own_files_are_replaced_and_a_stop_leaves_them(tmp_path: Path) -> None:
+def test_its_own_files_alone_are_replaced_on_request_and_a_stop_leaves_them(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     write_sample(tmp_path, rows=10, test_rows=10)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -99,9 +99,9 @@ def test_only_its_own_files_are_replaced_and_a_stop_leaves_them(tmp_path: Path) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_sample(tmp_path, rows=20, test_rows=10, progress=stop)
+        write_sample(tmp_path, rows=20, test_rows=10, force=True, progress=stop)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    write_sample(tmp_path, rows=20, test_rows=10)
+    write_sample(tmp_path, rows=20, test_rows=10, force=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "notes.txt"])
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -152,6 +152,22 @@ def test_what_cannot_be_sampled(tmp_path: Path, arguments: dict[str, object], pr
         write_sample(tmp_path / "out", **{"rows": 1, "test_rows": 1, **arguments})  # type: ignore[arg-type]
     assert str(error.value) == problem
     assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_there_are_not_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "train.labels").write_text("mine")
+    with pytest.raises(ShelfmarkError, match=r"train\.labels: it is there; .* --force"):
+        write_sample(tmp_path, rows=1, test_rows=1)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_stop_leaves_no_empty_folder(tmp_path: Path) -> None:
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sample(tmp_path / "new", rows=1, test_rows=1, progress=stop)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_file_is_not_a_folder(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_an_empty_taxonomy_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("module\nmilk\n", ", line 2: no column 'brand'; columns here: module"),
+        ("module\nmilk\n", ", line 1: no column 'brand'; columns here: module; where they have"),
         ("module,brand\nmilk,x\nmilk,\n", ", line 3, column 'brand': the label is empty; every level needs a value"),
         ("module,brand\nmi__lk,x\n", ", line 2, column 'module': 'mi__lk' contains '__'"),
         ("module,brand,count\nmilk,x,0\n", ", line 2, column 'count': '0' is not a whole number of at least 1"),

@@ -171,7 +171,10 @@ def test_damaged_parquet(refused, data, tmp_path, content: bytes) -> None:
         ("indoml_id,description,retailer,price\n1,milk,tesco\n", "line 2: 3 fields where the header has 4"),
         ("indoml_id,description,description,price\n", "two columns are called 'description'"),
         ('indoml_id,description,retailer,price\n1,"milk,tesco,1\n', "not CSV"),
-        ("indoml_id;description;retailer;price\n1;milk;tesco;1\n", "no column 'indoml_id'"),
+        (
+            "indoml_id;description;retailer;price\n1;milk;tesco;1\n",
+            "line 1: no column 'indoml_id'; columns here: indoml_id;description;retailer;price; where they have",
+        ),
         ("indoml_id,description,retailer,price\n", "no rows"),
         ("", "no rows"),
     ],

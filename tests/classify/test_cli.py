@@ -13,6 +13,7 @@ from catalog.extras import install_command
 from catalog.products import read_products
 from catalog.schema import PRESETS
 from classify import evaluate, fit
+from classify.commands import jobs
 from submissions.archive import validate_archive
 from submissions.scoreboard import read_scoreboard
 
@@ -82,6 +83,7 @@ def test_a_run_has_a_name_when_none_is_given(command, shop, model: Path, tmp_pat
     assert command("--model", model, "--test", shop.test_file).code == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("rag-2")
+    assert jobs._new_folder(run.name) == Path("runs") / f"{run.name}-2"  # another one within the same second
 
 
 def test_evaluate_json(command, shop, finished: Path, lines) -> None:
@@ -168,7 +170,10 @@ def test_submit_and_the_scoreboard(command, refused, shop, model: Path, tmp_path
     assert "did you mean 'one'" in refused("submit", "--score", 0.2, "--of", "onne", *board)
     assert "go together" in refused("submit", "--score", 0.2)
     assert "not both" in refused("submit", runs / "one", "--score", 0.2, "--of", "one")
-    assert "finite" in refused("submit", "--score", "nan", "--of", "one", *board)
+    for wrong in ("1.5", "-3", "nan"):
+        told = refused("submit", f"--score={wrong}", "--of", "one", *board)
+        assert f"--score {wrong}: a score is between 0 and 1" in told
+    assert "one.zip: 0.41 is replaced by 0.42" in command("submit", "--score", 0.42, "--of", "one", *board).out
 
 
 def test_the_same_run_gives_the_same_zip(command, finished: Path, shop, model: Path, tmp_path) -> None:
@@ -187,6 +192,7 @@ def test_submit_refuses_what_does_not_match(command, refused, shop, model: Path,
     assert not (tmp_path / "scoreboard.csv").exists()
     command("--model", model, "--test", shop.test_file, "--run", tmp_path / "early", "--until", "requests")
     assert "no predictions yet" in refused("submit", tmp_path / "early")
+    assert f"classify resume {tmp_path / 'early'}" in refused("evaluate", tmp_path / "early", shop.known)
     assert "not a run directory" in refused("submit", tmp_path / "none")
     assert "cannot be used" in refused("submit", run, "--name", "a b/c")
 
@@ -340,6 +346,11 @@ def test_a_missing_extra_says_how_to_install_it(refused, shop, tmp_path, monkeyp
 
 
 # What goes wrong outside.
+
+
+def test_windows_is_told_what_to_do(refused, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "on Windows use WSL" in refused("doctor")
 
 
 @pytest.mark.parametrize("size", [500, 10_000])

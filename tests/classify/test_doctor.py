@@ -16,7 +16,7 @@ from classify.names import ENGINES, STRATEGIES
 ROOT = Path(__file__).parents[2]
 SECRET = "sk-a-secret-that-nobody-may-see"
 # Variables that are no keys: where caches are, and what libraries and our own processes are told.
-NO_KEYS = {"SHELFMARK_CACHE", "XDG_CACHE_HOME", "RANK", "PARENT"}
+NO_KEYS = {"COLUMNS", "SHELFMARK_CACHE", "XDG_CACHE_HOME", "RANK", "PARENT"}
 
 
 def test_it_shows_the_machine_and_no_key(command, monkeypatch) -> None:
@@ -86,6 +86,23 @@ def test_on_a_gpu_the_pinned_stack_is_named(monkeypatch) -> None:
     assert told["sentence encoders, re-rankers"].enable[0].endswith("[embed]'")
 
 
+def test_what_is_of_no_use_without_a_gpu_is_installed_as_pinned_too(command, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "source", lambda: ROOT)
+    monkeypatch.setattr(doctor, "extras", lambda: {**everything(""), CORE: []})
+    monkeypatch.setattr(doctor, "gpus", list)
+    told = {way.name: way for way in doctor.examine({}).ways}
+    for name in ("rag, engine vllm", "lora, answers by vllm", "lora, fit by unsloth"):
+        assert told[name].enable[0] == f"pip install -r {ROOT / doctor.GPU_FILE}"
+    assert told["lora, fit"].enable[0].endswith("[lora]'")
+    assert "a GPU, or vLLM's build" in " ".join(command("doctor").out.split())
+
+
+def test_what_is_core_does_not_count_as_part_of_an_extra(monkeypatch) -> None:
+    lines = ["numpy>=2", "numpy>=2; extra == 'lora'", "torch>=2; extra == 'lora'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: lines)
+    assert [part.name for part in extras()["lora"]] == ["torch"]
+
+
 def test_gpus_are_shown(command, monkeypatch) -> None:
     monkeypatch.setattr(doctor, "gpus", lambda: [Gpu("NVIDIA [L4]", 24 * 2**30, "550.54")])
     assert "NVIDIA [L4], 24.0 GiB, driver 550.54" in command("doctor").out
@@ -118,6 +135,7 @@ def test_it_knows_every_variable_that_is_read(folder: str) -> None:
     for file in (ROOT / folder).rglob("*.py"):
         for name in re.findall(r"os\.environ(?:\.get\(|\[)([\w\"]+)", file.read_text(encoding="utf-8")):
             read.add(name.strip('"') if name.startswith('"') else name)
+    read = {name for name in read if not name.islower()}  # a parameter: whoever gives it names the variable
     read = {"HF_TOKEN" if name == "TOKEN" else name for name in read}  # the constant of finetune/hub.py
     read -= {"name", "key_name"}  # variables that the user names
     assert read <= doctor.KEYS.keys() | NO_KEYS

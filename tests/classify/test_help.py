@@ -75,6 +75,24 @@ def test_bash_completes_commands_options_and_names(command, monkeypatch, line: s
     assert command().out.split() == words
 
 
+def test_bash_completes_runs_and_submissions(command, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "manifest.json").touch()
+    (tmp_path / "runs" / "one" / "first-try.zip").touch()
+    for line, words in (
+        ("classify resume ", ["runs/one", "runs/two"]),
+        ("classify report runs/one runs/t", ["runs/two"]),
+        ("classify evaluate runs/o", ["runs/one"]),
+        ("classify submit --of ", ["first-try"]),
+        ("classify resume other/", []),  # files, as the shell finds them
+    ):
+        for name, value in asked(line).items():
+            monkeypatch.setenv(name, value)
+        assert command().out.split() == words
+
+
 def test_completing_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['classify']\n"
@@ -119,6 +137,9 @@ def test_all_names_that_are_valid_are_completed(kind: str, registry: dict[str, s
         (["fit", "--engine", "vllm"], "it is one of classify itself, classify resume"),
         (["submit", "--zzz"], "--zzz: no such option of classify submit; see classify submit --help"),
         (["resume", "--stratgy", "x"], "no such option of classify resume; see classify resume --help"),
+        (["resume", "--run", "runs/a"], "--run: classify resume takes it without the name: classify resume RUN"),
+        (["submit", "a", "b"], "extra argument(s) (b); classify submit takes RUN; see classify submit --help"),
+        (["doctor", "b"], "(b); classify doctor takes options alone"),
         (["--seed", "5", "doctor"], "--seed before the command doctor"),
         (["evalute"], "Did you mean 'evaluate'?"),
     ],
@@ -133,6 +154,8 @@ def test_what_is_not_there(refused, shop, finished, tmp_path) -> None:
     assert f"did you mean '{shop.train_file}'" in refused(
         "--train", shop.folder / "trian.features", "--test", shop.test_file, "--run", tmp_path / "run"
     )
+    misspelt = shop.folder.with_name(shop.folder.name[:-1]) / "train.features"
+    assert f"did you mean '{shop.train_file}'" in refused("--train", misspelt, "--test", shop.test_file)
     assert "--embed mpnt: unknown (did you mean 'mpnet'?)" in refused(
         "snap", finished, "--train", shop.train_file, "--embed", "mpnt", "--out", tmp_path / "x.jsonl"
     )
@@ -171,5 +194,26 @@ def test_first_steps_go_on_with_what_is_there(command, shop, model, tmp_path, mo
     (tmp_path / "runs" / "other").mkdir()
     (tmp_path / "runs" / "other" / "manifest.json").write_text("[]")
     assert "classify resume runs/one" in command().out
+    assert "  classify resume runs/one --engine ENGINE --llm NAME\n  classify resume runs/one\n" in command().out
     command("resume", "runs/one")
-    assert "classify submit runs/one" in command().out
+    assert "  classify submit runs/one\n" in command().out
+    command("submit", "runs/one")
+    assert "classify submit runs/one" not in command().out
+    assert "classify submit --score SCORE --of one\n" in command().out
+    command("submit", "--score", 0.5, "--of", "one")
+    assert "scored 0.5:\n\n  classify report runs/one\n" in command().out
+
+
+@pytest.mark.parametrize(
+    ("there", "proposed"),
+    [
+        (("train.features", "train.labels"), "--train train.features --test TEST "),
+        (("test.features",), "--train TRAIN --test test.features "),
+        (("train.features",), "train.labels is to be put beside it"),
+    ],
+)
+def test_first_steps_use_what_part_of_the_data_there_is(command, tmp_path, monkeypatch, there, proposed) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in there:
+        (tmp_path / name).touch()
+    assert proposed in command().out

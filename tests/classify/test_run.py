@@ -424,6 +424,9 @@ def test_the_engine_may_change_until_it_has_answered(job, tmp_path) -> None:
     with pytest.raises(ShelfmarkError, match=r"--engine neighbors: unknown \(did you mean 'neighbours'\?\)"):
         run.execute(engine="neighbors")
     run.execute(engine="neighbours")
+    run.execute(engine="transformers", until="requests", llm="x")  # what the neighbours say costs nothing
+    assert not (tmp_path / "run" / "completions.jsonl").exists()
+    run.execute(engine="neighbours")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     manifest["engine"] = "other"
     (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))

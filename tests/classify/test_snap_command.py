@@ -172,6 +172,8 @@ def test_csv_and_predict_come_out_on_request(snap, command, shelves, tmp_path, l
         command("snap", *files, "--taxonomy", shelves, "--out", tmp_path / name)
         again = read_answers(tmp_path / name, SCHEMA)
         assert again.said == {n: "__".join(row[level] for level in SCHEMA.levels) for n, row in rows.items()}
+    kept = sorted(file.name for file in tmp_path.glob("*.changes.jsonl"))  # none in another's place
+    assert kept == [f"out{suffix}.changes.jsonl" for suffix in ("", ".csv", ".csv.gz", ".predict")]
     table = pd.read_csv(tmp_path / "out.csv")
     assert table["status"].tolist() == [row["status"] for row in rows.values()]
     assert table["confidence"].tolist() == [row["confidence"] for row in rows.values()]

@@ -114,3 +114,13 @@ def test_it_votes_with_other_runs(command, shop, finished: Path, tree: Path, lin
     assert len(lines(tmp_path / "both" / "predictions.jsonl")) == len(shop.test)
     done = command("ask", tmp_path / "tree", "--rows", 5)
     assert done.code == 0, done.err
+
+
+def test_it_asks_nothing(command, refused, shop, tree: Path, tmp_path) -> None:
+    run = tmp_path / "run"
+    assert command("--model", tree, "--test", shop.test_file, "--run", run, "--limit", 5).code == 0
+    (tmp_path / "answers.jsonl").write_text("")
+    told = f"{run}: the strategy tree asks nothing"
+    assert told in refused("import", run, tmp_path / "answers.jsonl")
+    assert told in refused("export", run, "--format", "openai-batch", "--llm", "x")
+    assert told in refused("snap", run, "--train", shop.train_file, "--out", tmp_path / "out.jsonl")
