@@ -205,7 +205,8 @@ def _why(error: Exception) -> str:
     import aiohttp
 
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else error.strerror or str(error)
     return str(error)
 
 
