@@ -16,6 +16,7 @@ from catalog.products import features_file, is_features, labels_beside, read_lab
 from catalog.schema import Schema, load_schema
 from catalog.tables import OTHER_NAMES, Row, read_table
 from catalog.taxonomy import Policy, Taxonomy
+from classify.rundir import RunDirectory
 from measure.evaluation import Evaluation
 from measure.evaluation import evaluate as compare
 
@@ -160,6 +161,14 @@ def evaluate_files(
             chosen, answered = [true_paths[row] for row in rows], [paths[row] for row in rows]
             parts[value] = score(chosen, answered, part, schema, taxonomy, policy)
     return whole, parts
+
+
+def valid_in_run(place: Path) -> tuple[Taxonomy | None, Policy]:
+    """Return the label paths that a run's model knew, and what is valid beside them; None and ``path`` of no run."""
+    if not all((place / name).is_file() for name in ("manifest.json", "taxonomy.csv")):
+        return None, "path"
+    run = RunDirectory.open(place)
+    return run.taxonomy(), run.manifest["options"]["policy"]
 
 
 def labels_file(place: Path) -> Path:

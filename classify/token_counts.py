@@ -15,7 +15,7 @@ AROUND_TURN, AROUND_ALL = 4, 3
 PROMPT_ABOVE, ANSWER_ABOVE = 1.25, 1.95
 """`estimate_tokens` over what GPT-4o's tokenizer (o200k) counts: of product texts with shop and price 1.26 to 1.78
 (receipts the least), of joined label paths 1.95 to 2.05 (``benchmarks/tokens.py``, four sets). About the least of each
-is taken, so that what is expected is still rather too much."""
+is taken, so that what is expected still errs on the high side."""
 
 
 @dataclass(frozen=True)

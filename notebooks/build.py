@@ -2,9 +2,10 @@
 
     python -m notebooks.build [--out FOLDER] [NAME ...]
 
-Each runs in an empty folder. Where it wants a GPU or a provider, stand-ins take their place: the cell after the one
-tagged `parameters` then names a tiny Llama and the server of the tests (`notebooks/stand_ins.py`). What cells tagged
-`gpu` print is not kept, for it is a stand-in's. A cell that fails, or a command in it, ends it all.
+Each runs in an empty folder. Where it wants a GPU or a provider, stand-ins take their place: a cell before the first
+one tagged `gpu`, or else after the one tagged `parameters`, then names a tiny Llama and the server of the tests
+(`notebooks/stand_ins.py`). What cells tagged `gpu` print is not kept, for it is a stand-in's. A cell that fails, or a
+command in it, ends it all.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ def _plain(command, shell=get_ipython()):
     import os
     from subprocess import PIPE, STDOUT, run
 
+    from catalog.extras import source
+
     plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
     done = run(shell.var_expand(command), shell=True, env=plain, stdout=PIPE, stderr=STDOUT, text=True)
-    print(done.stdout, end="")
+    print(done.stdout.replace(f"-e '{source()}[", "'shelfmark["), end="")
     if done.returncode:
         raise RuntimeError(f"exit code {done.returncode}: {command}")
 
 get_ipython().system = _plain
 """
-"""What `!` does here: it lets no command fail in silence, and is no terminal, for which bars are drawn."""
+"""What `!` does here: it lets no command fail in silence, is no terminal, for which bars are drawn, and tells how to
+install extras as where there is no clone."""
 
 
 def source(name: str) -> Any:
@@ -60,14 +64,19 @@ def tags(cell: Any) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
+def _first(notebook: Any, tag: str) -> int | None:
+    return next((number for number, cell in enumerate(notebook.cells) if tag in tags(cell)), None)
+
+
 def execute(notebook: Any, parameters: dict[str, Any], environment: dict[str, str]) -> None:
     """Run a notebook in an empty folder, with other parameters, and keep what it prints but for cells tagged `gpu`."""
     from nbclient import NotebookClient
 
     given = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-    at = next((number for number, cell in enumerate(notebook.cells) if "parameters" in tags(cell)), 0)
+    # What comes before shows what the reader's own parameters give.
+    at = _first(notebook, "gpu") or (_first(notebook, "parameters") or 0) + 1
     first, second = nbformat.v4.new_code_cell(PLAIN), nbformat.v4.new_code_cell(given)
-    notebook.cells[at + 1 : at + 1] = [second]
+    notebook.cells[at:at] = [second]
     notebook.cells.insert(0, first)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder:

@@ -12,3 +12,15 @@ if REPOSITORY:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *pins, "./shelfmark"], check=True)
 elif importlib.util.find_spec("classify") is None:
     raise SystemExit("classify is not installed: set REPOSITORY to the address of your copy of the repository")
+
+shell = get_ipython()  # noqa: F821 -- the notebook's
+
+
+def checked(command, system=shell.system):
+    """Stop the notebook at a command that fails; of itself `!` goes on."""
+    system(command)
+    if code := shell.user_ns.get("_exit_code"):
+        raise RuntimeError(f"exit code {code}: {command}")
+
+
+shell.system = checked

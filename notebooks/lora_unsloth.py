@@ -27,15 +27,15 @@ ROWS = 4000  # labelled products
 TEST_ROWS = 200
 
 # %%
-# !classify sample --rows {ROWS} --test-rows {TEST_ROWS} --out sample
+# !test -f sample/test.labels || classify sample --rows {ROWS} --test-rows {TEST_ROWS} --out sample
 
 # %% [markdown]
 # ## Before it costs anything
 #
-# Rows, tokens, steps; and for each card whether it is large enough, how many hours, and how many dollars.
+# Of `RECIPE`: rows, tokens, steps; and for each card whether it is large enough, how many hours, and how many dollars.
 
 # %%
-# !classify plan --strategy lora --train sample --test sample/test.features --recipe lora-small
+# !classify plan --strategy lora --train sample --test sample/test.features --recipe {RECIPE}
 
 # %% [markdown]
 # ## Train and merge

@@ -21,6 +21,17 @@ FIT_BOUND = 4.00  # dollars that the fine-tune may cost at most
 RUN_BOUND = 0.50  # dollars that the answers may cost at most
 POLL = 60  # seconds between two looks at the batches
 
+# %%
+# !test -f sample/test.labels || classify sample --rows {ROWS} --test-rows {TEST_ROWS} --out sample
+
+# %% [markdown]
+# ## Before it costs anything
+#
+# `plan` asks nobody, and wants no key.
+
+# %%
+# !classify plan --strategy openai --base {BASE} --train sample --test sample/test.features
+
 # %% [markdown]
 # The key stays in this session: it is asked for, and in no file.
 
@@ -31,17 +42,6 @@ from getpass import getpass
 os.environ["OPENAI_BASE_URL"] = BASE_URL
 if not os.environ.get("OPENAI_API_KEY"):
     os.environ["OPENAI_API_KEY"] = getpass("OPENAI_API_KEY: ")
-
-# %%
-# !classify sample --rows {ROWS} --test-rows {TEST_ROWS} --out sample
-
-# %% [markdown]
-# ## Before it costs anything
-#
-# `plan` asks nobody.
-
-# %%
-# !classify plan --strategy openai --base {BASE} --train sample --test sample/test.features
 
 # %% [markdown]
 # The guard: a bound of one cent is refused before the first byte is sent.
@@ -61,6 +61,8 @@ if not os.environ.get("OPENAI_API_KEY"):
 # ## Batches
 #
 # The provider takes up to a day. Interrupt as you like: `classify resume runs/mini` pays nothing twice.
+#
+# **The accuracy below is the stand-in's**, which is no language model; it says nothing of what a fine-tune scores.
 
 # %%
 # !classify --strategy openai --model models/mini --test sample/test.features --run runs/mini \
@@ -70,11 +72,36 @@ if not os.environ.get("OPENAI_API_KEY"):
 # %% [markdown]
 # ## Snapping
 #
-# The run has snapped its answers onto valid label paths already. `classify snap` does it once more with other
-# options, here leaving repairs alone that are less than half sure, and keeps every change with its rule.
+# The run has snapped its answers onto valid label paths already; those of the stand-in were all well formed, so that
+# there was nothing to do. Here some of them are **damaged on purpose**, as models that were not fine-tuned spell
+# theirs. `classify snap` mends them, leaves alone what it can read but is less than half sure of, and keeps every
+# change with its rule. (`classify snap runs/mini ...` does the same with all answers of the run.)
 
 # %%
-# !classify snap runs/mini --taxonomy runs/mini/taxonomy.csv --leave-below 0.5 --out snapped.jsonl
+import json
+
+LEVELS = ["supergroup", "group", "module", "brand"]
+with open("runs/mini/predictions.jsonl", encoding="utf-8") as predictions:
+    rows = [json.loads(next(predictions)) for _ in range(6)]
+paths = [[row[level] for level in LEVELS] for row in rows]
+answers = [
+    " > ".join(paths[0]).title(),  # other signs between the values, other letters
+    "__".join(paths[1])[:-2],  # cut
+    json.dumps(dict(zip(LEVELS, paths[2], strict=True))).replace('"', "'"),  # an object in single quotes
+    f"It is {paths[3][2]}, and the brand is {paths[3][3]}.",  # a sentence
+    "__".join([*paths[4][:3], paths[4][3][1:]]),  # a brand that lacks its first letter
+    "I cannot tell.",
+]
+with open("answers.jsonl", "w", encoding="utf-8") as file:
+    for row, answer in zip(rows, answers, strict=True):
+        print(json.dumps({"indoml_id": row["indoml_id"], "answer": answer}), file=file)
+
+# %%
+# !classify snap answers.jsonl --taxonomy runs/mini/taxonomy.csv --leave-below 0.5 --out snapped.jsonl
+# !cat answers.jsonl snapped.jsonl
+
+# %% [markdown]
+# The score of the run, once more the stand-in's, and the submission:
 
 # %%
 # !classify evaluate runs/mini sample/test.labels

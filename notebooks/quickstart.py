@@ -17,7 +17,7 @@ REQUIREMENTS = ["requirements.txt"]
 # data of your own, upload files like these, or one CSV with all columns, and put their names in place of `sample`.
 
 # %%
-# !classify sample --rows 20000 --test-rows 2000 --out sample
+# !test -f sample/test.labels || classify sample --rows 20000 --test-rows 2000 --out sample
 # !head -n 2 sample/train.features sample/train.labels
 
 # %% [markdown]

@@ -34,7 +34,7 @@ DOLLARS_AN_HOUR = 0.40  # of the GPU, for the table
 # `--until requests` stops before anything is asked.
 
 # %%
-# !classify sample --rows 5000 --test-rows {ROWS} --out sample
+# !test -f sample/test.labels || classify sample --rows 5000 --test-rows {ROWS} --out sample
 # !classify --strategy rag --train sample --test sample/test.features --run runs/llm \
 #     --calibrate {HELD_OUT} --until requests
 

@@ -156,7 +156,7 @@ PROMPTS = group(
     candidates=Option(int, "Candidates in a request at most (default 20)."),
     prompt=Option(str, "A Jinja template of your own; copy rag/product.jinja."),
     max_prompt_tokens=Option(int, "Tokens of a request at most (default 2000): the least similar products go first."),
-    tokenizer=Option(str, "The model whose tokenizer counts them; by default an estimate from above."),
+    tokenizer=Option(str, "The model whose tokenizer counts them; by default an estimate on the high side."),
     ask_by=Option(str, "Ask for the whole path (default), or level by level: level.", names=("path", "level")),
     calibrate=Option(
         int,
@@ -238,8 +238,8 @@ ANSWERS = group(
 ANSWERING = group(
     ENGINE,
     concurrency=Option(int, "Requests at once (server, default 64)."),
-    timeout=Option(float, "Seconds for one request (server, default 120)."),
-    retries=Option(int, "Tries after the first (server, default 6)."),
+    timeout=Option(float, "Seconds for one request (server and batch, default 120)."),
+    retries=Option(int, "Tries after the first (server, default 6; batch, default 3)."),
     batch_size=Option(int, "Requests at once (transformers, default 8)."),
     tensor_parallel=Option(int, "GPUs that share the model (vllm, default 1)."),
     quantization=Option(

@@ -27,20 +27,26 @@ def evaluate(
     ],
     labels: Annotated[Path, typer.Argument(help="The true labels.")],
     train: TrainOption = None,
-    taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths.")] = None,
-    policy: ValidOption = "path",
+    taxonomy: Annotated[Path | None, typer.Option(help="A CSV of the valid paths (default: the run's).")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="What is valid: path or brand-free (default: the run's, else path).")
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Score each value of this column, too.")] = None,
     schema: SchemaOption = "indoml",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Score predictions against labels."""
     from catalog.schema import load_schema
-    from classify.scoring import evaluate_files
+    from classify.scoring import evaluate_files, valid_in_run
     from classify.tables import evaluation_table
 
     columns = load_schema(schema)
     known = read_taxonomy(columns, train, taxonomy)
-    whole, parts = evaluate_files(predictions, labels, columns, taxonomy=known, policy=checked_policy(policy), by=by)
+    if known is None:
+        known, valid = valid_in_run(predictions)
+        policy = policy or valid
+    what = checked_policy(policy or "path")
+    whole, parts = evaluate_files(predictions, labels, columns, taxonomy=known, policy=what, by=by)
     if json:
         import json as encoder
 

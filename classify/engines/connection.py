@@ -195,11 +195,21 @@ class Connection:
                         raise TroubleError(TOO_LONG, f"an answer of more than {self._longest:,} bytes")
                 return response.status, asked, bytes(content)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TroubleError(NO_CONNECTION, self.scrub(str(error))) from None
+            raise TroubleError(NO_CONNECTION, self.scrub(_why(error))) from None
         except TimeoutError:
             raise TroubleError("timeout", f"no answer within {self.timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise TroubleError("connection lost", self.scrub(str(error) or type(error).__name__)) from None
+
+
+def _why(error: Exception) -> str:
+    """Return why there is no connection in the system's words; aiohttp's are about its own settings."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else error.strerror or str(error)
+    return str(error)
 
 
 def _proxy(scheme: str, host: str) -> str | None:

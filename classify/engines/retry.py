@@ -65,3 +65,8 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
             then = then.replace(tzinfo=UTC)
         seconds = (then - (now or datetime.now(UTC))).total_seconds()
     return max(seconds, 0.0) if seconds == seconds else None
+
+
+def after(retries: int) -> str:
+    """Return what is told of retries that were in vain; empty where there were none."""
+    return f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""

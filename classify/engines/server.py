@@ -178,7 +178,7 @@ class ServerEngine:
                 f"{self._connection.url}: no server answers ({trouble}); start one, for example vllm serve MODEL, "
                 "or say where it is with --base-url"
             )
-        return Completion(request.id, error=f"{trouble}, after {self.options.retries} retries"), trouble.kind
+        return Completion(request.id, error=f"{trouble}{retry.after(retries)}"), trouble.kind
 
     async def _ask(self, request: Request) -> Completion:
         """Send a request as the server is known to understand it, or find out how.

@@ -69,6 +69,14 @@ class Spent:
         self.dollars += dollars or 0.0
         self.lost += 0.0 if answered else dollars or 0.0
 
+    def total(self, each: float | None) -> float:
+        """Return the dollars that are gone, where a search without a price counts as `each`, if that is known."""
+        return self.dollars + self.unpriced * (each or 0.0)
+
+    def besides(self, each: float | None) -> str:
+        """Return what is to be told beside the dollars: searches of which nobody knows what they cost."""
+        return f", besides {self.unpriced:,} searches without a known price" if self.unpriced and each is None else ""
+
 
 class Books:
     """The books of one cache, open and locked, with a bound on what may be spent.
@@ -79,8 +87,8 @@ class Books:
         The cache.
     cap : float or None
         Dollars that all of its searches may cost, those of earlier commands included.
-    fee : float or None
-        Dollars for one search, where one of them is not known.
+    each : float or None
+        Dollars that a search counts as when it was made without a known price; None where that is still not known.
 
     Attributes
     ----------
@@ -95,7 +103,7 @@ class Books:
         When another process works on the cache.
     """
 
-    def __init__(self, cache: Path, cap: float | None, fee: float | None) -> None:
+    def __init__(self, cache: Path, cap: float | None, each: float | None) -> None:
         file = books_of(cache)
         self._lock = open(file, "ab")  # noqa: SIM115 -- closed by close()
         try:
@@ -105,8 +113,7 @@ class Books:
             raise ShelfmarkError(f"{cache}: another process is searching for it; wait for it") from None
         self._lines = GrowingLines(file)  # cuts off what a killed process left of a line
         self.spent = Spent.read(file)
-        before = self.spent.dollars + self.spent.unpriced * (fee or 0.0)
-        self.budget = Budget(cap, FREE, spent=before)
+        self.budget = Budget(cap, FREE, spent=self.spent.total(each))
 
     def begin(self, query: str, most: float | None) -> int | None:
         """Write down that a search is about to be sent; return its number, or None where it is not within the bound."""

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from catalog.context import MOST_QUERY
 from catalog.errors import ShelfmarkError
 from catalog.schema import load_schema
 from classify.console import is_quiet
@@ -82,23 +83,22 @@ def plan_searches(wanted: Wanted, options: dict[str, Any], cap: float | None) ->
         When a file or an option is wrong, or it could cost more than it may.
     """
     looked = _look_up(wanted)
-    spent = Spent.read(books_of(wanted.cache))
+    spent, provider = Spent.read(books_of(wanted.cache)), _provider(options) if "search" in options else None
+    each = _each(provider, options)
     text = (
         f"{looked.rows:,} products, {len(looked.all):,} distinct descriptions, {looked.here:,} of them in "
         f"{wanted.cache}; {len(looked.missing):,} searches"
     )
-    provider = _provider(options) if "search" in options else None
-    fee = options.get("price_per_1000")
-    alone = None if fee is None else fee / 1000
-    costs = [alone if provider is None else provider.most(query.text) for query in looked.missing]
+    costs = [each if provider is None else provider.most(query.text) for query in looked.missing]
+    _check_prices(cap, costs, provider)
     dollars = None if None in costs else sum(cost or 0.0 for cost in costs)
     if dollars is None:
         text += "; what they cost is not known: say it with --price-per-1000"
     else:
         text += f", ${dollars:,.4f} at most where each is answered the first time"
     if spent.tries:
-        text += f"; ${spent.dollars:,.4f} at most spent before on {spent.tries:,} searches"
-    if cap is not None and dollars is not None and spent.dollars + dollars > cap + 5e-7:
+        text += f"; ${spent.total(each):,.4f} at most spent before{spent.besides(each)}"
+    if cap is not None and dollars is not None and spent.total(each) + dollars > cap + 5e-7:
         raise ShelfmarkError(f"{text}. That is more than --max-cost {cap:g}; take a --limit, or --run RUN --below 0.7")
     return text
 
@@ -116,17 +116,12 @@ def search_all(wanted: Wanted, options: dict[str, Any], cap: float | None, pace:
     if provider.key_name:
         check_key(provider.key_name)
     wanted.cache.parent.mkdir(parents=True, exist_ok=True)
-    fee = options.get("price_per_1000")
-    with Books(wanted.cache, cap, fee) as books:
+    each = _each(provider, options)
+    with Books(wanted.cache, cap, each) as books:
         mend(wanted.cache)
         looked = _look_up(wanted)
         costs = [provider.most(query.text) for query in looked.missing]
-        if cap is not None and None in costs:
-            what = "its tokens, or of a search" if provider.name == "openai" else "a search"
-            raise ShelfmarkError(
-                f"--max-cost {cap:g}: the price of {what} is unknown; say with --price-per-1000 what a thousand cost"
-                + (", and with --prices FILE what its tokens do" if provider.name == "openai" else "")
-            )
+        _check_prices(cap, costs, provider)
         books.budget.check(sum(cost or 0.0 for cost in costs), f"{len(costs):,} searches")
         before = books.spent.tries
 
@@ -143,12 +138,32 @@ def search_all(wanted: Wanted, options: dict[str, Any], cap: float | None, pace:
         f"{wanted.cache}: {tally.found:,} found, {tally.empty:,} without a result, {tally.failed:,} failed, by "
         f"{tries:,} searches; something is known of {found:,} of {len(looked.all):,} descriptions"
     )
-    if None not in costs:
+    if books.spent.tries:
         lost = f", ${books.spent.lost:,.4f} of it for searches without an answer" if books.spent.lost else ""
-        text += f"; ${books.budget.spent:,.4f} spent on the cache{lost}"
+        text += f"; ${books.budget.spent:,.4f} spent on the cache{lost}{books.spent.besides(each)}"
     if tally.failed:
         text += "; --retry-failed searches again for what failed"
     return text
+
+
+def _each(provider: SearchProvider | None, options: dict[str, Any]) -> float | None:
+    """Return what any search may cost, in dollars at most; None where it is not known."""
+    if provider is not None:
+        return provider.most("x " * (MOST_QUERY // 2))
+    fee = options.get("price_per_1000")
+    return None if fee is None else fee / 1000
+
+
+def _check_prices(cap: float | None, costs: Sequence[float | None], provider: SearchProvider | None) -> None:
+    """Refuse a bound on what nobody knows the price of."""
+    if cap is None or None not in costs:
+        return
+    tokens = provider is not None and provider.name == "openai"
+    what = "its tokens, or of a search" if tokens else "a search"
+    raise ShelfmarkError(
+        f"--max-cost {cap:g}: the price of {what} is unknown; say with --price-per-1000 what a thousand cost"
+        + (", and with --prices FILE what its tokens do" if tokens else "")
+    )
 
 
 def _look_up(wanted: Wanted) -> _Lookup:

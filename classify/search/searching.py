@@ -113,7 +113,7 @@ class Searcher:
             with GrowingLines(self.cache) as self._lines:
                 asyncio.run(self._search(queries))
         finally:
-            if self.cache.exists() and not self.cache.stat().st_size:
+            if self.cache.exists() and not self._any():
                 self.cache.unlink()
         if isinstance(self._stop, _SpentError):
             raise self._spent()
@@ -190,8 +190,7 @@ class Searcher:
             self._record([self._entry(query, snippets, dollars)])
             self.books.end(number, most, dollars)
             return self._entry(query), ""
-        after = f", after {tries} retries" if tries else ""
-        return self._entry(query, error=f"{trouble}{after}"), trouble.kind
+        return self._entry(query, error=f"{trouble}{retry.after(tries)}"), trouble.kind
 
     async def _turn(self) -> None:
         """Wait until another search may be begun."""
@@ -222,13 +221,19 @@ class Searcher:
         budget = self.books.budget
         return ShelfmarkError(
             f"--max-cost {budget.cap:g}: ${budget.spent:,.4f} spent, and another search is not within it; "
-            f"what was found is in {self.cache}; raise --max-cost to go on"
+            f"{self._kept()}; raise --max-cost to go on"
         )
 
     def _gone(self, why: str) -> ShelfmarkError:
-        return ShelfmarkError(
-            f"{self.provider.label}: {why}; what was found is in {self.cache}: the same command goes on from there"
-        )
+        begins = "goes on from there" if self._any() else "begins again"
+        return ShelfmarkError(f"{self.provider.label}: {why}; {self._kept()}: the same command {begins}")
+
+    def _kept(self) -> str:
+        return f"what was found is in {self.cache}" if self._any() else "nothing was found"
+
+    def _any(self) -> bool:
+        """Whether the cache holds anything; one that does not is not left behind."""
+        return self.cache.exists() and self.cache.stat().st_size > 0
 
 
 def known(cache: Path, *, again: bool = False) -> dict[str, bool]:

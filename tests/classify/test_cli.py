@@ -124,6 +124,15 @@ def test_evaluate_by(command, shop, finished: Path) -> None:
     assert all(name in table.out for name in [*parts, "item accuracy", "all"])
 
 
+def test_evaluate_knows_what_is_valid_in_a_run(command, shop, finished: Path) -> None:
+    table = command("evaluate", finished, shop.known)
+    assert "100.00%" in table.out
+    done = command("evaluate", finished, shop.known, "--by", "retailer", "--json")
+    assert {part["valid"] for part in json.loads(done.out)["by"].values()} == {1.0}
+    alone = command("evaluate", finished / "predictions.jsonl", shop.known, "--json")
+    assert json.loads(alone.out)["valid"] is None
+
+
 def test_evaluate_as_a_table(command, shop, finished: Path) -> None:
     done = command("evaluate", finished, shop.known)
     for word in ("90 rows", "item accuracy", "supergroup", "hierarchical F1", "macro F1", "calibration error"):

@@ -49,6 +49,36 @@ def test_a_cache_does_not_hang_on_the_order_of_rows(command, engine, endpoint, p
     assert engine.queries[:3] == ["Apple", "BREAD", "cheese"]  # those of most products first
 
 
+def test_searches_without_a_price_count_once_it_is_known(
+    command, refused, engine, endpoint, products, tmp_path
+) -> None:
+    """A price is of a thousand searches; books count one."""
+    cache = tmp_path / "c.jsonl"
+    common = ["--out", cache, "--search", endpoint]
+    done = command("context", products(*WORDS[:6]), *common)
+    assert "$0.0000 spent on the cache, besides 6 searches without a known price" in done.out
+    plan = command("context", products(*WORDS), *common, "--plan")
+    assert "$0.0000 at most spent before, besides 6 searches without a known price" in plan.out
+    priced = [*common, "--price-per-1000", "5"]
+    plan = command("context", products(*WORDS), *priced, "--max-cost", "0.05", "--plan")
+    assert (
+        "4 searches, $0.0200 at most where each is answered the first time; $0.0300 at most spent before\n" in plan.out
+    )
+    short = [*priced, "--max-cost", "0.049"]
+    assert "$0.0300 at most spent before. That is more" in refused("context", products(*WORDS), *short, "--plan")
+    assert "$0.0300 spent, and 4 searches could cost $0.0200" in refused("context", products(*WORDS), *short)
+    done = command("context", products(*WORDS), *priced, "--max-cost", "0.05")
+    assert done.out.rstrip().endswith("; $0.0500 spent on the cache"), done.out + done.err
+
+
+def test_a_provider_that_is_not_there(refused, products, tmp_path) -> None:
+    message = refused("context", products("milk"), "--out", tmp_path / "c.jsonl", "--search",
+                      "http://127.0.0.1:1/{query}", "--retries", 1)  # fmt: skip
+    assert "the last with no connection: Connection refused, after 1 retry; nothing was found: " in message
+    assert "the same command begins again" in message
+    assert not (tmp_path / "c.jsonl").exists()
+
+
 def test_a_plan_asks_nothing_and_writes_nothing(command, engine, endpoint, products, tmp_path) -> None:
     cache = tmp_path / "new" / "context.jsonl"
     done = command("context", products(*WORDS), "--out", cache, "--plan", "--price-per-1000", "10")
@@ -66,6 +96,8 @@ def test_what_could_cost_too_much_is_not_begun(refused, engine, endpoint, produc
     assert "price of a search is unknown; say with --price-per-1000" in refused(*common)
     assert "10 searches could cost $0.1000" in refused(*common, "--price-per-1000", "10")
     assert "That is more than --max-cost 0.05" in refused(*common, "--price-per-1000", "10", "--plan")
+    assert "price of a search is unknown; say with --price-per-1000" in refused(*common, "--plan")
+    assert "price of a search is unknown" in refused(*common[:4], "--max-cost", "1", "--plan")
     assert not engine.queries
     assert not cache.exists()
     assert not books_of(cache).exists()
