@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.errors import ShelfmarkError
 from classify.next_commands import next_commands
-from submissions.scoreboard import ScoreRow, read_scoreboard
+
+if TYPE_CHECKING:
+    from submissions.scoreboard import ScoreRow
 
 ALWAYS = """\
 classify doctor shows what can run on this machine, and how to enable the rest.
@@ -64,6 +66,8 @@ def _of_run(run: Path, manifest: dict[str, Any], folder: Path) -> tuple[str, ...
 
 def _handed_in(run: Path) -> ScoreRow | None:
     """Return the newest row of the scoreboard that is of a run."""
+    from submissions.scoreboard import read_scoreboard  # which loads much; where nothing is finished it is not needed
+
     try:
         rows = read_scoreboard(run.parent / "scoreboard.csv")
     except (OSError, ShelfmarkError):  # here nobody asked about it
