@@ -7,7 +7,6 @@ of a result, its path alone. With ``--verbose`` each stage tells how long it too
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -69,9 +68,8 @@ def show(table: Any) -> None:
     """Print a table that was asked for."""
     from rich.console import Console
 
-    # Where nobody watches (a file, a pipe) a table is not cut to a terminal's width, unless COLUMNS asks for one.
-    asked = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    Console(width=None if asked else 140, highlight=False).print(table)
+    # Where nobody watches (a file, a pipe) a table is not cut to a terminal's width.
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
 
 
 def show_also(table: Any, of: Path | None = None) -> None:

@@ -126,8 +126,3 @@ def test_no_color_is_respected() -> None:
 def test_pipes_get_neither_colours_nor_bars(command, shop, finished) -> None:
     done = command("evaluate", finished, shop.known)
     assert "\x1b" not in done.out + done.err
-
-
-def test_a_table_is_as_wide_as_columns_ask(command, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "70")
-    assert max(map(len, command("doctor").out.splitlines())) <= 70
