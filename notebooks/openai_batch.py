@@ -33,7 +33,7 @@ POLL = 60  # seconds between two looks at the batches
 # !classify plan --strategy openai --base {BASE} --train sample --test sample/test.features
 
 # %% [markdown]
-# The key stays in this session: it is asked for, and in no file.
+# The key stays in memory: it is asked for, and in no file.
 
 # %%
 import os
