@@ -63,9 +63,13 @@ class Explainer:
         for number, (level, found) in enumerate(zip(self.lexicon.levels, evidence, strict=True)):
             if found is None or not len(found[0]):
                 continue
+            column = self.lexicon.columns[number][rows]
+            if len(found[0]) == 1:
+                total += level.weight * found[1] * (column == found[0])
+                continue
             scratch = self._scratch[number]
             scratch[found[0]] = found[1]
-            total += level.weight * scratch[self.lexicon.columns[number][rows]]
+            total += level.weight * scratch[column]
             scratch[found[0]] = 0.0
         return total
 

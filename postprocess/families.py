@@ -71,9 +71,11 @@ class Families:
         found: list[tuple[Ids, Scores] | None] = []
         asked: dict[int, list[tuple[int, str, Family]]] = {level: [] for level in range(len(self.lexicon.levels))}
         for number, (told, said) in enumerate(answers):
-            misspelt = [(level, form_key(told[level])) for level, one in enumerate(said) if one is None]
-            # A value that another level knows is not misspelt but misplaced.
-            if all(key and not self.lexicon.is_known(key) for _, key in misspelt):
+            misspelt = [(level, form_key(told[level])) for level, one in enumerate(said) if one is None and told[level]]
+            # A value that another level knows is not misspelt but misplaced. Where values are missing, too, those that
+            # are known may belong to another family.
+            local = all(told) or not misspelt
+            if local and all(key and not self.lexicon.is_known(key) for _, key in misspelt):
                 family = self._family(said)
                 if len(family.rows):
                     found.append((family.rows, np.full(len(family.rows), family.score)))

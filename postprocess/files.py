@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from postprocess.snap import Snapped, Snapper
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".predict", ".csv")
 _CHANGED = ("id", "level", "was", "became", "rule", "sureness", "left")
-_BLOCK = 4096
+_BLOCK = 1 << 15
+"""So many answers are snapped at once: enough that several processes are worth their start for a tenth of them."""
+
 _MEANINGS = {
     "exact": "a valid path, up to form",
     "repaired": "snapped onto a valid path",
@@ -111,6 +113,7 @@ def snap_answers(
     products: Products | None = None,
     changes: str | Path | None = None,
     advance: Callable[[int], None] | None = None,
+    processes: int = 1,
 ) -> Summary:
     """Snap answers and write predictions, one for each, in the same order.
 
@@ -135,6 +138,8 @@ def snap_answers(
         was left alone instead. By default `changes_beside` `out`.
     advance : callable, optional
         Told how many more answers are done.
+    processes : int
+        So many snap where there is much to do; see `Snapper.snap_all`.
 
     Raises
     ------
@@ -152,7 +157,10 @@ def snap_answers(
         for start in range(0, len(ids), _BLOCK):
             block = slice(start, start + _BLOCK)
             snapped = snapper.snap_all(
-                said[block], texts=texts and texts[block], retailers=retailers and retailers[block]
+                said[block],
+                texts=texts and texts[block],
+                retailers=retailers and retailers[block],
+                processes=processes,
             )
             for row, one in enumerate(snapped, start):
                 best = frequent.path(retailers[row] if retailers else "")
@@ -161,7 +169,7 @@ def snap_answers(
                 statuses[prediction.status] += 1
                 left = one.status == "left"
                 if prediction.status == "fallback":
-                    one = replace(one, changes=_replaced(one, said[row], best, schema))
+                    one = one._replace(changes=_replaced(one, said[row], best, schema))
                 for change in one.changes:
                     kept({"id": ids[row], **change._asdict(), "sureness": one.sureness, "left": left})
                 rules.update(change.rule for change in one.changes if not left)

@@ -46,6 +46,7 @@ class Level:
         self.column: Ids = np.array([self.ids[value] for value in column], dtype=np.int32)
         self._order = np.argsort(self.column, kind="stable").astype(np.int32)
         self._starts = np.searchsorted(self.column[self._order], np.arange(len(self.values) + 1)).tolist()
+        self._counts = np.diff(self._starts).tolist()
 
     def find(self, key: str) -> tuple[int, ...]:
         """Return the ids of the values whose form is `key`, else of those that differ from it in spaces only."""
@@ -89,7 +90,7 @@ class Level:
 
     def count(self, ids: Ids) -> int:
         """Return how many paths have one of the values."""
-        return sum(self._starts[number + 1] - self._starts[number] for number in ids.tolist())
+        return self._counts[ids[0]] if len(ids) == 1 else sum([self._counts[number] for number in ids.tolist()])
 
 
 class Lexicon:
@@ -128,7 +129,10 @@ class Lexicon:
         self.homes = {key: tuple(numbers) for key, numbers in homes.items()}
         self.longest = max((key.count(" ") + 1 for key in self.homes), default=1)
         keys = [[level.keys[i] for level, i in zip(self.levels, ids, strict=True)] for ids in self.columns.T.tolist()]
-        self.whole = _grouped([letters("".join(path)) for path in self.paths])
+        written = [[letters(value) for value in level.values] for level in self.levels]
+        self.whole = _grouped(
+            ["".join([own[i] for own, i in zip(written, ids, strict=True)]) for ids in self.columns.T.tolist()]
+        )
         self.whole = _grouped([squeezed("".join(path)) for path in keys]) | self.whole
         self.openings = frozenset(key.split(" ", 1)[0] for key in self.levels[0].keys)
         self.widest = sum(max(key.count(" ") + 1 for key in level.keys) for level in self.levels)

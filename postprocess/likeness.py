@@ -14,6 +14,7 @@ from rapidfuzz.process import cdist, cpdist
 
 from postprocess.forms import form_key, looks, squeezed
 from postprocess.grams import GramIndex
+from postprocess.keyboard import slipped
 from postprocess.lexicon import Ids, Lexicon
 
 Scores = NDArray[np.float64]
@@ -58,8 +59,9 @@ class Spelt:
         """Return how alike each key and the keys at each of its places are, in [0, 1]; 1 only without a difference.
 
         The best of: the letters in order (Indel and optimal string alignment, half and half), of the keys without
-        spaces, of their sorted words, and of both as a careless eye reads them; and, where one is the beginning of the
-        other or has all its words, how much of it. Spaces are no difference.
+        spaces, of their sorted words, and of both as a careless eye reads them; where all that differs is a key beside
+        the right one, half of that; and, where one is the beginning of the other or has all its words, how much of it.
+        Spaces are no difference.
 
         Returns
         -------
@@ -93,6 +95,8 @@ class Spelt:
                 result[pair] = 1.0
             elif other.startswith(own) or its_words <= its or its <= its_words:
                 result[pair] = min(max(result[pair], _part(own, its, other, its_words)), _ALMOST)
+            elif len(other) == len(own):
+                result[pair] = max(result[pair], slipped(own, other))
         return result
 
 
@@ -137,7 +141,7 @@ def alike(key: str, other: str, enough: float = 1.0) -> float:
     seen = looks(letters)
     if seen != letters:
         best = max(best, _AT_A_GLANCE * sum(scorer(seen, looks(others)) for scorer in _EDITS) / 2.0)
-    return min(max(best, _part(letters, _words(key), others, _words(other))), _ALMOST)
+    return min(max(best, slipped(letters, others), _part(letters, _words(key), others, _words(other))), _ALMOST)
 
 
 def gain(likeness: ArrayLike) -> Scores:

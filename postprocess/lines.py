@@ -11,7 +11,7 @@ from postprocess.lexicon import Lexicon
 from postprocess.statements import Statement
 from postprocess.wording import affirmed, meant
 
-_MARKS = (":", "=", "->", "→", "is", "Is", "iS", "IS")
+_MARKS = re.compile(r":|=|->|→|\b[iI][sS]\b")
 _EDGES = " \t\r\n|\"'`*,;{}[]()"
 _CLOSING = re.compile(r"\s*(?:</[A-Za-z][\w.-]*\s*>|<br\s*/?>)\s*", re.IGNORECASE)
 _OPENING = re.compile(r"<([A-Za-z][\w.-]*)(?:\s[^<>]*)?>")
@@ -40,7 +40,7 @@ def read_lines(text: str, levels: Sequence[str], lexicon: Lexicon) -> list[State
         In order: a new one begins where a level is named again. None where no level is named.
     """
     # Most answers have none of the marks, which a search for each name would find out far slower.
-    if not any(mark in text for mark in _MARKS):
+    if not _MARKS.search(text):
         return []
     names = tuple(levels)
     found = list(_name_pattern(names).finditer(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -84,7 +85,22 @@ def parse(answer: str, taxonomy: Taxonomy | Lexicon, levels: Sequence[str] | Non
     if not any(sign.isalnum() for sign in text):
         known = lexicon.is_known(form_key(text)) if text else False
         return _nothing(names, text, "text", (text,)) if known else _nothing(names, text, "empty")
-    return _whole(text, lexicon) or _read(text, names, lexicon)
+    return _plain_object(text, names, lexicon) or _whole(text, lexicon) or _read(text, names, lexicon)
+
+
+def _plain_object(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed | None:
+    """Return the valid label of a text that is nothing but an object of the levels, which needs no more reading."""
+    if text[0] != "{" or text[-1] != "}":
+        return None
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    values = [told.get(name) for name in names]
+    label = tuple([value for value in values if isinstance(value, str)])
+    if len(told) == len(names) and label in lexicon.taxonomy:
+        return Parsed(label, (), text, "label", label)
+    return None
 
 
 def _nothing(names: Sequence[str], text: str, how: How, parts: tuple[str, ...] = ()) -> Parsed:

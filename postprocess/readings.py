@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import combinations, pairwise, permutations
+from operator import contains
 
 from postprocess.forms import form_key
+from postprocess.lexicon import Lexicon
 from postprocess.likeness import NOTHING, Evidence, Likeness
 from postprocess.parse import Parsed
 
@@ -33,6 +35,30 @@ def first_reading(parsed: Parsed, levels: int) -> Reading:
     if not count:
         return tuple(number if value else None for number, value in enumerate(parsed.values))
     return tuple(number if number < count else None for number in range(levels))
+
+
+def only_reading(keys: Sequence[str], lexicon: Lexicon) -> Reading | None:
+    """Return the only way to give too few known values, in their order, to levels that know them.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Form keys of known values.
+
+    Returns
+    -------
+    Reading or None
+        None where every level has a value, or there are several ways, or none.
+    """
+    levels = range(len(lexicon.levels))
+    if len(keys) >= len(levels):
+        return None
+    homes = [lexicon.homes[key] for key in keys]
+    fitting = [chosen for chosen in combinations(levels, len(keys)) if all(map(contains, homes, chosen))]
+    if len(fitting) != 1:
+        return None
+    places = {level: place for place, level in enumerate(fitting[0])}
+    return tuple(map(places.get, levels))
 
 
 def evidence(value: str, level: int, likeness: Likeness) -> Evidence:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath
@@ -15,6 +15,7 @@ from postprocess.forms import form_key, is_same_form
 from postprocess.lexicon import Lexicon
 from postprocess.likeness import Embed
 from postprocess.parse import parse
+from postprocess.processes import shared_out
 from postprocess.readings import Reading
 from postprocess.solve import Case, Solution, Solver
 from postprocess.ties import Hints
@@ -25,8 +26,7 @@ _BLOCK = 2048
 SnapStatus = Literal["exact", "repaired", "fallback", "left"]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapped:
+class Snapped(NamedTuple):
     """A snapped answer.
 
     Parameters
@@ -119,6 +119,7 @@ class Snapper:
         texts: Sequence[str] | None = None,
         retailers: Sequence[str] | None = None,
         candidates: Sequence[Sequence[LabelPath]] | None = None,
+        processes: int = 1,
     ) -> list[Snapped]:
         """Snap many answers: the same results as `snap` for each, much faster.
 
@@ -128,29 +129,42 @@ class Snapper:
             Raw answers.
         texts, retailers, candidates : sequence, optional
             As for `snap`, one for each answer.
+        processes : int
+            So many work at it where there is much to do; see `shared_out`. With embeddings it is always one.
 
         Returns
         -------
         list of Snapped
             One for each answer, in order; none depends on any other.
         """
-        results = [self._exact(answer) for answer in answers]
+        for answer in dict.fromkeys(answers):
+            self._exact(answer)
+        results = list(map(self._right.get, answers))
         unsettled = [row for row, result in enumerate(results) if result is None]
-        done: dict[tuple[str, Hints], Snapped] = {}
-        for start in range(0, len(unsettled), _BLOCK):
-            block = unsettled[start : start + _BLOCK]
-            cases = self._cases([answers[row] for row in block])
-            for row in block:
-                hints = Hints(
+        asked = [
+            (
+                answers[row],
+                Hints(
                     texts[row] if texts is not None else "",
                     retailers[row] if retailers is not None else "",
                     tuple(candidates[row]) if candidates is not None else (),
-                )
-                known = done.get((answers[row], hints))
-                if known is None:
-                    known = done[answers[row], hints] = self._snapped(cases[answers[row]], hints)
-                results[row] = known
+                ),
+            )
+            for row in unsettled
+        ]
+        snapped = shared_out(self._unsettled, asked, processes if self._solver.likeness.embed is None else 1)
+        for row, one in zip(unsettled, snapped, strict=True):
+            results[row] = one
         return [result for result in results if result is not None]
+
+    def _unsettled(self, asked: Sequence[tuple[str, Hints]]) -> list[Snapped]:
+        """Snap answers that are no valid labels as they stand."""
+        done: dict[tuple[str, Hints], Snapped] = {}
+        for start in range(0, len(asked), _BLOCK):
+            block = [one for one in dict.fromkeys(asked[start : start + _BLOCK]) if one not in done]
+            cases = self._cases([answer for answer, _ in block])
+            done |= {(answer, hints): self._snapped(cases[answer], hints) for answer, hints in block}
+        return [done[one] for one in asked]
 
     def _exact(self, answer: str) -> Snapped | None:
         known = self._right.get(answer)

@@ -19,7 +19,7 @@ from postprocess.forms import form_key
 from postprocess.lexicon import Ids, Lexicon
 from postprocess.likeness import Embed, Evidence, Likeness, Scores
 from postprocess.parse import Parsed
-from postprocess.readings import Reading, answered, evidence, first_reading, readings
+from postprocess.readings import Reading, answered, evidence, first_reading, only_reading, readings
 from postprocess.ties import Hints, TieBreaker
 
 _MOST_READINGS = 6
@@ -131,17 +131,26 @@ class Solver:
         told = tuple([values[place] if place is not None else "" for place in first])
         if parsed.label is not None:
             return Case(parsed, values, first, told, (), parsed.label, None)
-        said = tuple([self.likeness.said(value, level) if value else None for level, value in enumerate(told)])
+        said = self._said(told)
         plain = self._plain(said)
         if plain is not None:
             return Case(parsed, values, first, told, said, plain, None)
         keys = [form_key(value) for value in values]
-        rows = self.lexicon.any_order.get("\n".join(sorted(keys)), ()) if all(map(self.lexicon.is_known, keys)) else ()
-        if len(rows) == 1:
-            first = self._in_order(self.lexicon.paths[rows[0]], values)
-            local = (np.array(rows, dtype=np.int32), np.array([self.total - 1.0]))
-            return Case(parsed, values, first, told, said, None, local)
+        if all(map(self.lexicon.is_known, keys)):
+            rows = self.lexicon.any_order.get("\n".join(sorted(keys)), ())
+            if len(rows) == 1:
+                first = self._in_order(self.lexicon.paths[rows[0]], values)
+                local = (np.array(rows, dtype=np.int32), np.array([self.total - 1.0]))
+                return Case(parsed, values, first, told, said, None, local)
+            placed = only_reading(keys, self.lexicon)
+            if placed is not None:
+                first = placed
+                told = tuple([values[place] if place is not None else "" for place in first])
+                said = self._said(told)
         return Case(parsed, values, first, told, said, None, None)
+
+    def _said(self, told: Sequence[str]) -> tuple[Evidence | None, ...]:
+        return tuple([self.likeness.said(value, level) if value else None for level, value in enumerate(told)])
 
     def solve(self, case: Case, hints: Hints) -> Solution | None:
         """Return the best path, or None where nothing in the answer speaks for any."""

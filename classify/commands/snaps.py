@@ -46,6 +46,7 @@ def snap(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Snap raw answers of any model onto valid label paths, and keep every change."""
+    from catalog.machine import cores
     from catalog.products import features_file, read_products
     from catalog.schema import load_schema
     from classify.job import training_files
@@ -67,7 +68,9 @@ def snap(
     asked = None if products is None else read_products(products, columns)
     snapper = Snapper(known, valid, leave_below=leave_below, embed=meanings)
     with progress()("snap", len(found)) as advance:
-        summary = snap_answers(found, snapper, out, columns, products=asked, changes=changes, advance=advance)
+        summary = snap_answers(
+            found, snapper, out, columns, products=asked, changes=changes, advance=advance, processes=int(cores())
+        )
     kept = changes or changes_beside(out)
     if json:
         import json as encoder

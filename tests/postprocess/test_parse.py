@@ -39,6 +39,8 @@ def as_object(path):
         lambda path: json.dumps({"answer": {"label": json.loads(as_object(path))}}),
         lambda path: json.dumps({"label": "__".join(path)}),
         lambda path: json.dumps(list(path)),
+        lambda path: json.dumps({name: [value] for name, value in zip(NAMES, path, strict=True)}),
+        lambda path: json.dumps(dict(reversed(list(zip(NAMES, path, strict=True))))),
         lambda path: repr(dict(zip(NAMES, path, strict=True))),
         lambda path: "{" + ", ".join(f"'{name}': '{value}'" for name, value in zip(NAMES, path, strict=True)) + ",}",
         lambda path: "{" + ", ".join(f"{name}: {value}" for name, value in zip(NAMES, path, strict=True)) + "}",

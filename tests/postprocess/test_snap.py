@@ -4,6 +4,7 @@ import pytest
 from catalog.errors import ShelfmarkError
 from catalog.taxonomy import Taxonomy
 from postprocess import Snapper
+from postprocess.processes import LEAST
 
 CIDER = ("beverages alcoholic", "cider", "cider", "bulmers")
 PASTA = ("pantry", "sauces", "pizza & pasta", "leggo's")
@@ -138,6 +139,28 @@ def test_many_are_snapped_like_one(snapper):
     one = [snapper.snap(a, text=t, retailer=r) for a, t, r in zip(answers, texts, retailers, strict=True)]
     assert many == one
     assert snapper.snap_all([]) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "path"),
+    [
+        ("beer lager__heineken", ("beverages alcoholic", "beer lager ales", "beer lager", "heineken")),
+        ("beverages alcoholic__cider__bulmers", CIDER),  # cider is a group and a module
+        ("heinz__beans", ("pantry", "beans", "beans baked", "heinz")),
+        ("pantry__water still", ("beverages non alcoholic", "water", "water still", "evian")),
+    ],
+)
+def test_known_values_without_the_others(snapper, answer, path):
+    assert snapper.snap(answer).path == path
+
+
+def test_several_processes_say_what_one_says(taxonomy):
+    answers = [f"pantry__beans__baked beans__hienz {number % 97}" for number in range(2 * LEAST)]
+    answers[5] = "pantry__beans__beans baked__heinz"
+    texts = [f"tin {number}" for number in range(len(answers))]
+    together = Snapper(taxonomy).snap_all(answers, texts=texts, processes=2)
+    assert together == Snapper(taxonomy).snap_all(answers, texts=texts)
+    assert together[5].status == "exact"
 
 
 @pytest.mark.parametrize("levels", [("grade",), ("a", "b"), ("a", "b", "c", "d", "e", "f")])
