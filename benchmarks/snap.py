@@ -18,6 +18,7 @@ import random
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from rich.table import Table
 from snap_corruptions import KINDS, MIXTURE, STRENGTHS, Shelves, corrupt
 from snap_peers import MiniLM, Peer, letters, meanings
 
+from catalog.machine import cores
 from catalog.messages import LabelPath
 from catalog.products import Products, read_products
 from catalog.sample import sample_products
@@ -41,7 +43,8 @@ SCHEMA = PRESETS["indoml"]
 SEED = "2026"
 SETS = ("coles", "receipts", "bigbasket")
 SPEED_ROWS, MALFORMED = 184_664, 0.1
-OURS = "shelfmark"
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+OURS, MEANINGS = "shelfmark", "with embeddings"
 console = Console(width=150)
 
 
@@ -108,16 +111,17 @@ def corruption(case: Case, rows: int, kinds: Sequence[str], wanted: str, embed: 
     """Print the share of rows recovered whole, by kind and strength."""
     shelves = Shelves(case.taxonomy.paths, SCHEMA.levels)
     peers = peers_of(case, wanted, embed)
-    snapper = Snapper(case.taxonomy)
-    table = Table(title=f"{case.name}: share recovered whole ({len(case.taxonomy):,} paths)")
-    for column in ("kind", "rows", f"{OURS}, by strength", OURS, *peers):
-        table.add_column(column, justify="left" if column == "kind" else "right")
+    ours = {OURS: Snapper(case.taxonomy)}
     if embed is not None:
-        console.print(f"{case.name}, with embeddings beside letters:", with_embeddings(case, rows, shelves, embed))
-    behind, totals = [], [0] * (2 + len(peers))
+        ours[MEANINGS] = Snapper(case.taxonomy, embed=embed)
+    table = Table(title=f"{case.name}: share recovered whole ({len(case.taxonomy):,} paths)")
+    for column in ("kind", "rows", f"{OURS}, by strength", *ours, *peers):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    behind: dict[str, list[str]] = {name: [] for name in ours}
+    totals: Counter[str] = Counter()
     for kind in kinds:
-        right, of_strength = [0] * (1 + len(peers)), []
-        total = 0
+        right: Counter[str] = Counter()
+        of_strength, total = [], 0
         for strength in STRENGTHS:
             rng = random.Random(f"{SEED}|{kind}|{strength}")
             picked = rng.sample(range(len(case.labels)), min(rows, len(case.labels)))
@@ -126,41 +130,31 @@ def corruption(case: Case, rows: int, kinds: Sequence[str], wanted: str, embed: 
             truth = [case.labels[row] for row, _ in made]
             answers = [answer for _, answer in made]
             hints = [case.texts[row] for row, _ in made] if case.texts is not None else None
-            snapped = snapper.snap_all(answers, texts=hints)
-            hits = sum(one.path == path for one, path in zip(snapped, truth, strict=True))
-            of_strength.append(hits / max(1, len(made)))
-            right[0] += hits
-            total += len(made)
+            hits = {}
+            for name, snapper in ours.items():
+                snapped = snapper.snap_all(answers, texts=hints)
+                hits[name] = sum(one.path == path for one, path in zip(snapped, truth, strict=True))
             values = [values_of(answer, case.taxonomy) for answer in answers] if peers else []
-            for number, peer in enumerate(peers.values(), start=1):
-                right[number] += sum(peer(one) == path for one, path in zip(values, truth, strict=True))
-        shares = [hits / max(1, total) for hits in right]
-        behind += [f"{kind}: {name}" for name, share in zip(peers, shares[1:], strict=True) if share > shares[0]]
-        totals = [a + b for a, b in zip(totals, [total, *right], strict=True)]
+            for name, peer in peers.items():
+                hits[name] = sum(peer(one) == path for one, path in zip(values, truth, strict=True))
+            of_strength.append(hits[OURS] / max(1, len(made)))
+            right.update(hits)
+            total += len(made)
+        for mine, lost in behind.items():
+            lost += [
+                f"{kind}: {name}, {right[name] - right[mine]} of {total}" for name in peers if right[name] > right[mine]
+            ]
+        totals.update(right)
+        totals["rows"] += total
         by_strength = " ".join(f"{share:.3f}" for share in of_strength)
-        table.add_row(
-            kind, str(total), by_strength, *(f"{share:.3f}" for share in shares), end_section=kind == KINDS[-1]
-        )
-    table.add_row("all", str(totals[0]), "", *(f"{hits / totals[0]:.4f}" for hits in totals[1:]))
+        shares = [f"{right[name] / max(1, total):.3f}" for name in (*ours, *peers)]
+        table.add_row(kind, str(total), by_strength, *shares, end_section=kind == KINDS[-1])
+    shares = [f"{totals[name] / totals['rows']:.4f}" for name in (*ours, *peers)]
+    table.add_row("all", str(totals["rows"]), "", *shares)
     console.print(table)
-    if peers:
-        console.print(f"{case.name}: behind a peer on: {'; '.join(behind) or 'no kind'}\n")
-
-
-def with_embeddings(case: Case, rows: int, shelves: Shelves, embed: MiniLM) -> str:
-    """Return what letters alone and letters with sentence embeddings recover where embeddings could help."""
-    rng = random.Random(f"{SEED}|embeddings")
-    found = []
-    for kind in ("synonym", "word lost", MIXTURE):
-        paths = rng.sample(case.labels, min(3 * rows, len(case.labels)))
-        made = [(path, answer) for path in paths if (answer := corrupt(path, kind, 2, SEED, shelves)) is not None]
-        shares = []
-        for snapper in (Snapper(case.taxonomy), Snapper(case.taxonomy, embed=embed)):
-            snapped = snapper.snap_all([answer for _, answer in made])
-            hits = sum(one.path == path for one, (path, _) in zip(snapped, made, strict=True))
-            shares.append(f"{hits / max(1, len(made)):.3f}")
-        found.append(f"{kind} {shares[0]} -> {shares[1]}")
-    return "; ".join(found)
+    for mine, lost in behind.items():
+        if peers:
+            console.print(f"{case.name}: {mine} is behind a peer on: {'; '.join(lost) or 'no kind'}")
 
 
 def right_rows(case: Case) -> None:
@@ -235,16 +229,22 @@ def speed(case: Case, embed: MiniLM | None) -> None:
     """Print the time of a job of the datathon's size, and of the original's method, from some malformed answers."""
     answers = job(case, SPEED_ROWS)
     malformed = [answer for answer in answers if case.taxonomy.parse(answer) is None]
-    began, used = time.perf_counter(), time.process_time()
-    snapper = Snapper(case.taxonomy)
-    built = time.perf_counter() - began
-    snapper.snap_all(answers)
-    took, used = time.perf_counter() - began, time.process_time() - used
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    console.print(
-        f"{case.name}: {len(answers):,} answers, {len(malformed):,} malformed: {took:.1f} s on one thread "
-        f"({used:.1f} s of processor time; {built:.1f} s to prepare); peak memory so far {memory:,.0f} MiB"
-    )
+    console.print(f"{case.name}: {len(answers):,} answers, {len(malformed):,} malformed")
+    took = 0.0
+    for processes in sorted({1, max(1, int(cores()))}):
+        # A taxonomy of its own for each: what has been prepared for one is kept with it.
+        taxonomy = Taxonomy(case.taxonomy.levels, case.taxonomy.counts)
+        began, used = time.perf_counter(), _processor_seconds()
+        snapper = Snapper(taxonomy)
+        built = time.perf_counter() - began
+        snapper.snap_all(answers, processes=processes)
+        took = time.perf_counter() - began
+        used = _processor_seconds() - used
+        memory = [resource.getrusage(who).ru_maxrss / 1024 for who in WHO][:processes]
+        console.print(
+            f"by {processes} process{'es' * (processes > 1)}: {took:.1f} s ({used:.1f} s of processor time; "
+            f"{built:.1f} s to prepare); peak memory so far {' and '.join(f'{most:,.0f}' for most in memory)} MiB"
+        )
     if embed is not None:
         some = random.Random(SEED).sample(malformed, min(1000, len(malformed)))
         columns = [sorted({path[level] for path in case.taxonomy.paths}) for level in range(len(SCHEMA.levels))]
@@ -266,6 +266,10 @@ def speed(case: Case, embed: MiniLM | None) -> None:
             f"{prepared:.0f} s to prepare, {1000 * each:.1f} ms for each malformed answer (from {len(some)} of them; "
             f"{encoded / len(some):.2f} values to encode; right answers, and parsing, which is ours, count as nothing)"
         )
+
+
+def _processor_seconds() -> float:
+    return sum(sum(resource.getrusage(who)[:2]) for who in WHO)
 
 
 def growth() -> None:

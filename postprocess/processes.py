@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 Asked = TypeVar("Asked")
@@ -39,24 +40,26 @@ def shared_out(work: Work[Asked, Found], items: Sequence[Asked], processes: int)
     shares = [items[number::count] for number in range(count)]
     others = [_begun(work, share) for share in shares[1:]]
     done = [work(shares[0])]
-    for share, ended in zip(shares[1:], others, strict=True):
-        with ended:
+    for share, (process, results) in zip(shares[1:], others, strict=True):
+        with results:
             try:
-                done.append(ended.recv())
+                done.append(results.recv())
             except EOFError:  # it was killed, or failed: then this process does its share, or fails and tells why
                 done.append(work(share))
+        process.join()
     return [done[place % count][place // count] for place in range(len(items))]
 
 
-def _begun(work: Work[Asked, Found], share: Sequence[Asked]) -> Connection[None, list[Found]]:
-    """Begin a process for a share, and return where its results come from."""
+def _begun(work: Work[Asked, Found], share: Sequence[Asked]) -> tuple[BaseProcess, Connection[None, list[Found]]]:
+    """Begin a process for a share; return it, and where its results come from."""
     context = multiprocessing.get_context("fork")
     results, end = context.Pipe(duplex=False)
+    process = context.Process(target=_do, args=(work, share, end), daemon=True)
     with end, warnings.catch_warnings():
         # Python 3.12 warns where there are threads, whose locks nobody would give back; the work waits for none.
         warnings.simplefilter("ignore", DeprecationWarning)
-        context.Process(target=_do, args=(work, share, end), daemon=True).start()
-    return results
+        process.start()
+    return process, results
 
 
 def _do(work: Work[Asked, Found], share: Sequence[Asked], end: Connection[list[Found], None]) -> None:
