@@ -106,11 +106,9 @@ class Snapper:
             Likely paths, best first; they break ties.
         """
         exact = self._exact(answer)
-        return (
-            exact
-            if exact is not None
-            else self._snapped(self._cases([answer])[answer], Hints(text, retailer, candidates))
-        )
+        if exact is not None:
+            return exact
+        return self._unsettled([(answer, Hints(text, retailer, tuple(candidates)))])[0]
 
     def snap_all(
         self,
