@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postprocess.lexicon import Ids, Lexicon
-from postprocess.likeness import Evidence, Likeness, Scores, gain
+from postprocess.likeness import Evidence, Likeness, Scores
 
 _MANY = 1000
 _UNLIKE = 0.08
@@ -104,7 +104,7 @@ class Explainer:
             if len(ids) < 2 or not new.any():
                 continue
             worth = np.zeros(len(ids))
-            (likeness,) = self.likeness.among([key], number, [ids[new]])
-            worth[new] = np.maximum(gain(likeness), _UNLIKE * likeness)
+            ((likeness, gained),) = self.likeness.among([key], number, [ids[new]])
+            worth[new] = np.maximum(gained, _UNLIKE * likeness)
             extra += level.weight * worth[where]
         return extra

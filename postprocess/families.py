@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from catalog.taxonomy import Policy
 from postprocess.forms import form_key
 from postprocess.lexicon import Ids, Lexicon
-from postprocess.likeness import Evidence, Likeness, Scores, gain
+from postprocess.likeness import Evidence, Likeness, Scores
 
 _CLEAR = {"path": 0.3, "brand-free": 0.6}
 _ROOM = 100_000
@@ -27,12 +27,15 @@ class Family:
         The paths, sorted.
     score : float
         The weights of the levels whose values they have in common.
+    apart : bool
+        Whether they differ in one level alone, so that no value occurs twice there.
     members : dict of int to (ids, places)
         For other levels, the values that the paths have there, and the place of each path's among these.
     """
 
     rows: Ids
     score: float
+    apart: bool
     members: dict[int, tuple[Ids, NDArray[np.intp]]]
 
 
@@ -86,9 +89,8 @@ class Families:
         for level, wanted in asked.items():
             members = [self._members(family, level) for _, _, family in wanted]
             alike = self.likeness.among([key for _, key, _ in wanted], level, [ids for ids, _ in members])
-            for (number, _, _), (_, places), likeness in zip(wanted, members, alike, strict=True):
+            for (number, _, _), (_, places), (_, worth) in zip(wanted, members, alike, strict=True):
                 scored = found[number]
-                worth = gain(likeness)
                 if worth.max() < self._clear:
                     found[number] = None
                 elif scored is not None:
@@ -104,7 +106,8 @@ class Families:
                 self._known.clear()
             levels = self.lexicon.levels
             weights = (level.weight for level, found in zip(levels, said, strict=True) if found is not None)
-            family = self._known[name] = Family(self._agreeing(said), sum(weights), {})
+            apart = all(found is None or len(found[0]) == 1 for found in said) and said.count(None) == 1
+            family = self._known[name] = Family(self._agreeing(said), sum(weights), apart, {})
         return family
 
     def _agreeing(self, said: Sequence[Evidence | None]) -> Ids:
@@ -124,6 +127,9 @@ class Families:
         found = family.members.get(level)
         if found is None:
             column: Ids = self.lexicon.columns[level][family.rows]
-            ids, places = np.unique(column, return_inverse=True)
-            found = family.members[level] = (ids, places)
+            if family.apart:
+                found = (column, np.arange(len(column)))
+            else:
+                found = np.unique(column, return_inverse=True)
+            family.members[level] = found
         return found

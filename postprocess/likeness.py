@@ -243,16 +243,17 @@ class Likeness:
             self.prepare([(key, level)])
         return self._found[key, level]
 
-    def among(self, keys: Sequence[str], level: int, ids: Sequence[Ids]) -> list[Scores]:
-        """Return how alike each key and each of its values of a level are, however unlike."""
+    def among(self, keys: Sequence[str], level: int, ids: Sequence[Ids]) -> list[tuple[Scores, Scores]]:
+        """Return how alike each key and each of its values of a level are, however unlike, and what that is worth."""
         flat = self._spelt[level].alike(keys, [some.tolist() for some in ids])
+        worth = gain(flat)
         ends = list(accumulate(map(len, ids)))
-        return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return [(flat[start:end], worth[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _compared(self, keys: Sequence[str], level: int) -> list[Evidence]:
         ids = [self.index.nearest(key, level, NEAREST) for key in keys]
         if self._vectors is None:
-            worth = list(map(gain, self.among(keys, level, ids)))
+            worth = [worth for _, worth in self.among(keys, level, ids)]
         else:
             cosines = [self._vectors[level] @ self._meanings[key] for key in keys]
             near = [np.argsort(-cosine, kind="stable")[:NEAREST].astype(np.int32) for cosine in cosines]
@@ -261,5 +262,5 @@ class Likeness:
                 np.minimum(cosine[some].astype(np.float64), _ALMOST) for cosine, some in zip(cosines, ids, strict=True)
             ]
             letters = self.among(keys, level, ids)
-            worth = [gain(np.maximum(*both)) for both in zip(letters, meant, strict=True)]
+            worth = [gain(np.maximum(one, other)) for (one, _), other in zip(letters, meant, strict=True)]
         return [(some[each > 0], each[each > 0]) for some, each in zip(ids, worth, strict=True)]
