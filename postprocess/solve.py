@@ -127,10 +127,10 @@ class Solver:
 
     def _read(self, parsed: Parsed) -> Case:
         values = answered(parsed)
+        if parsed.label is not None:
+            return Case(parsed, values, (), tuple(values), (), parsed.label, None)
         first = first_reading(parsed, len(self.lexicon.levels))
         told = tuple([values[place] if place is not None else "" for place in first])
-        if parsed.label is not None:
-            return Case(parsed, values, first, told, (), parsed.label, None)
         said = self._said(told)
         plain = self._plain(said)
         if plain is not None:
