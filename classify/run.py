@@ -24,13 +24,13 @@ from classify.answers import AnswerReader
 from classify.asking import read_answers, tally, unanswered
 from classify.contexts import learns
 from classify.held_out import HELD_OUT
-from classify.job import training_files
+from classify.job import MONEY, training_files
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.model import Model, fit, load, work_folder
 from classify.names import STAGES, STRATEGIES
 from classify.registry import check_engine, find
 from classify.report.page import try_report
-from classify.rundir import IMPORTED, MONEY, NO_LLM, RunDirectory, now
+from classify.rundir import IMPORTED, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
 from classify.spending import check_fit
 
