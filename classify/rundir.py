@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -149,6 +150,13 @@ class RunDirectory:
         self.manifest.update(values)
         write_json(self.folder / "manifest.json", self.manifest)
 
+    def timed(self, name: str, work: Callable[[], int]) -> None:
+        """Do a stage, and write into the manifest how many rows it was, and how many seconds."""
+        started = time.perf_counter()
+        rows = work()
+        seconds = round(time.perf_counter() - started, 3)
+        self.record(stages={**self.manifest["stages"], name: {"rows": rows, "seconds": seconds}})
+
     def has_work(self) -> bool:
         """Tell whether anything is done that would be lost with the directory."""
         work = ("*.training/checkpoints/*", "*.training/record.jsonl", "batches/ledger.jsonl")
@@ -226,7 +234,14 @@ class RunDirectory:
             )
         self.record(engine=engine, engine_options=options)
 
-    def _require_unchanged(self, what: str, file: Path) -> None:
+    def require_unchanged(self, what: str, file: Path) -> None:
+        """Refuse to read a file that is another than when the run was started; `what` is its name in the manifest.
+
+        Raises
+        ------
+        ShelfmarkError
+            When it is.
+        """
         if file.is_file() and content_hash(file) != self.manifest["inputs"].get(what):
             raise ShelfmarkError(f"{file}: it changed since this run was started; start another run")
 
