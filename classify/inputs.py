@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.files import atomic_write
-from catalog.products import features_file, labels_beside, read_products, stream_products
+from catalog.places import features_file, labels_beside
+from catalog.products import read_products, stream_products
 from classify.contexts import count_known
 from classify.job import Job
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import content_hash
-from catalog.products import features_file, labels_beside
+from catalog.places import features_file, labels_beside
 from catalog.schema import Schema
 from classify.engines.base import EngineOptions
 from classify.model import describe

@@ -16,7 +16,8 @@ from catalog.context import stream_joined
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import read_json, write_json
 from catalog.messages import Prediction, Request
-from catalog.products import Products, labels_beside, stream_products
+from catalog.places import labels_beside
+from catalog.products import Products, stream_products
 from classify import questions
 from classify.answers import AnswerReader
 from classify.asking import read_answers, tally, unanswered
