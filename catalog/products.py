@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath, RowId
+from catalog.places import features_file, is_features, labels_beside, labels_name
 from catalog.schema import Schema
 from catalog.tables import OTHER_NAMES, Row, read_table
 
@@ -195,7 +196,7 @@ def read_products(path: str | Path, schema: Schema, *, labels: bool = False, lim
     beside = labels_beside(features) if labels else None
     inline = labels and beside is None
     if inline and is_features(features):
-        raise ShelfmarkError(f"{features}: no labels beside it; put {_labels_name(features)} into the same folder")
+        raise ShelfmarkError(f"{features}: no labels beside it; put {labels_name(features)} into the same folder")
     rows = _unique_rows(features, schema, required=schema.levels if inline else ())
     for row in islice(rows, limit):
         block.add(row)
@@ -241,41 +242,6 @@ def _match(
             f"{beside}: the id {extra!r} is not in {features.name} ({len(ids)} products, {len(labels)} labels)"
         )
     return [labels[name] for name in ids]
-
-
-def features_file(path: Path, name: str) -> Path:
-    """Return the file that holds the inputs: `path` itself or, where it is a folder, the ``name.*`` in it.
-
-    Raises
-    ------
-    ShelfmarkError
-        When the folder has none.
-    """
-    if not path.is_dir():
-        return path
-    for suffix in (".features", ".features.gz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet"):
-        if (path / (name + suffix)).is_file():
-            return path / (name + suffix)
-    raise ShelfmarkError(f"{path}: a folder without {name}.features (or {name}.csv, .jsonl, .parquet); name the file")
-
-
-def is_features(path: str | Path) -> bool:
-    """Tell whether a file is of the datathon's kind, whose labels stand in a file of their own."""
-    return Path(path).name.removesuffix(".gz").endswith(".features")
-
-
-def _labels_name(features: Path) -> str:
-    return features.name.removesuffix(".gz").removesuffix(".features") + ".labels"
-
-
-def labels_beside(features: Path) -> Path | None:
-    """Return the ``.labels`` file beside a ``.features`` file, or None where there is none."""
-    if not is_features(features):
-        return None
-    for name in (_labels_name(features), _labels_name(features) + ".gz"):
-        if features.with_name(name).is_file():
-            return features.with_name(name)
-    return None
 
 
 def products_from_frame(frame: pd.DataFrame, schema: Schema, *, labels: bool = False) -> Products:

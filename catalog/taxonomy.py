@@ -74,10 +74,6 @@ class Taxonomy:
         """Return the values of the next level under `prefix`, sorted; an empty list where there are none."""
         return sorted(self._children.get(prefix, ()))
 
-    def is_prefix(self, prefix: LabelPath) -> bool:
-        """Tell whether some path begins with `prefix` (a whole path does)."""
-        return prefix in self.counts or prefix in self._children
-
     def is_valid(self, path: LabelPath, policy: Policy = "path") -> bool:
         """Tell whether `path` is valid.
 

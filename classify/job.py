@@ -9,11 +9,15 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import content_hash
-from catalog.products import features_file, labels_beside
+from catalog.places import features_file, labels_beside
 from catalog.schema import Schema
+from classify.engines.base import EngineOptions
 from classify.model import describe
 from classify.names import STRATEGIES
 from classify.registry import default_engine, engine_options, find
+
+MONEY = ("gpu_price", "max_cost", "prices")
+"""What a run may cost, and by which prices: with others it is the same job."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,49 @@ def training_files(train: Sequence[Path]) -> dict[str, Path]:
         if labels is not None:
             files[f"{name} labels"] = labels
     return files
+
+
+def require_same(folder: Path, here: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to go on in the directory of another job.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a run.
+    here : dict
+        Its manifest.
+    wanted : dict
+        The `Job.identity` of the job that is to go on there.
+
+    Raises
+    ------
+    ShelfmarkError
+        When it is another: what is different.
+    """
+    for key, value in wanted.items():
+        mine = here.get(key)
+        if key == "engine_options" and isinstance(mine, dict):
+            usual = engine_options(wanted["engine"], {}) if wanted["engine"] else EngineOptions()
+            # What an older version did not know of stands as it is by default.
+            mine = {name: mine.get(name, getattr(usual, name)) for name in value} if mine else mine
+            mine = {name: mine[name] for name in mine if name not in usual.free}
+            value = {name: value[name] for name in value if name not in usual.free}
+        # Files and models are compared by content, as inputs.
+        if mine == value or key in ("train", "model", *MONEY):
+            continue
+        if isinstance(value, dict) and isinstance(mine, dict):
+            kind = key
+            key = min(name for name in value.keys() | mine.keys() if value.get(name) != mine.get(name))
+            mine, value = mine.get(key, "none"), "other content" if kind == "inputs" else value.get(key, "none")
+        raise ShelfmarkError(
+            f"{folder}: belongs to another job ({key} was {_shown(mine)}, now {_shown(value)}); "
+            "choose another --run, or delete it"
+        )
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _hash(path: Path) -> str:

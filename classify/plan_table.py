@@ -64,7 +64,7 @@ def _work(plan: Plan) -> Table:
     of = "" if counted == work.rows else f", counted on {counted:,} rows at random"
     mean = f"{work.lengths.counts.mean():.0f}"
     if work.estimated:
-        table.add_row("tokens a row, estimated from above", f"{mean} (mean), {work.longest} (longest){of}")
+        table.add_row("tokens a row, estimated on the high side", f"{mean} (mean), {work.longest} (longest){of}")
         table.add_row("  as Llama 3's tokenizer counts, about", f"{work.tokens_a_row:.0f}")
     else:
         table.add_row("tokens a row, by the base's tokenizer", f"{mean} (mean), {work.longest} (longest){of}")

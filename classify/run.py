@@ -7,32 +7,30 @@ Each stage reads the file of the one before it, so that it can run on another ma
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from catalog.context import join_context, stream_joined
+from catalog.context import stream_joined
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import read_json, write_json
 from catalog.messages import Prediction, Request
-from catalog.products import Products, join_products, labels_beside, read_products, stream_products
+from catalog.places import labels_beside
+from catalog.products import Products, stream_products
 from classify import questions
 from classify.answers import AnswerReader
 from classify.asking import read_answers, tally, unanswered
-from classify.contexts import learns
 from classify.held_out import HELD_OUT
-from classify.job import training_files
+from classify.job import MONEY
 from classify.lines import GrowingLines, count_lines, read_lines
-from classify.model import Model, fit, load, work_folder
+from classify.model import Model
 from classify.names import STAGES, STRATEGIES
 from classify.registry import check_engine, find
 from classify.report.page import try_report
-from classify.rundir import IMPORTED, MONEY, NO_LLM, RunDirectory, now
+from classify.run_model import fitted
+from classify.rundir import IMPORTED, NO_LLM, RunDirectory, now
 from classify.scoring import evaluate_files
-from classify.spending import check_fit
 
 # Rows that are worked on at once. A resumed run starts at a whole block, so that each block is computed
 # just as it was in an unbroken run, to the last bit.
@@ -127,13 +125,13 @@ class Run(RunDirectory):
             if name in stages and not self._has(name):
                 self.forget(stages[stages.index(name) :])
                 if name == stages[0]:
-                    self._model = self._fitted()
+                    self._model = fitted(self)
                     # Not by the fit: a run of a model that was there, or one that was killed, has it as well.
                     report = getattr(self._model.strategy, "report", {}).get(self.manifest["options"]["policy"])
                     if report:
                         self.record(calibration=report)
                     self._model.strategy.taxonomy.write(self.folder / "taxonomy.csv")
-                self._timed(name, work[name])
+                self.timed(name, work[name])
 
     def _check_votes(self) -> None:
         """Refuse a job without an LLM where nothing else can answer."""
@@ -156,7 +154,7 @@ class Run(RunDirectory):
 
     def finish(self) -> None:
         """Score the predictions of an ensemble, which are made in one go, and mark the run as finished."""
-        self._timed("report", self._write_metrics)
+        self.timed("report", self._write_metrics)
         self.record(finished=now())
 
     # The stages.
@@ -207,7 +205,7 @@ class Run(RunDirectory):
                 f"{self.folder}: its requests were written for no LLM, and the model is not here to write those about "
                 "held-out rows; resume it where it was made, or begin again with --until requests or --calibrate 0"
             )
-        strategy: Any = self._fitted().strategy
+        strategy: Any = fitted(self).strategy
         if options.get("compare_top_k"):
             strategy = strategy.with_top_k(self.manifest["top_k"]["chosen"])
         questions.hold_out(self, strategy)
@@ -259,51 +257,6 @@ class Run(RunDirectory):
             metrics["evaluation"] = whole.to_dict()
         write_json(self.folder / "metrics.json", metrics)
         return rows
-
-    # What the stages stand on.
-
-    def _fitted(self) -> Model:
-        name, options = self.manifest["strategy"], self.manifest["options"]
-        if self.manifest["model"] is not None:
-            self._require_unchanged("model", Path(self.manifest["model"]) / "model.json")
-            return self._told(load(self.manifest["model"], strategy=name, **options))
-        own = self.folder / "model"
-        if not (own / "model.json").is_file():
-            self._timed("fit", lambda: self._fit(own))
-        # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
-        return self._told(load(own, **options))
-
-    def _told(self, model: Model) -> Model:
-        """Tell a strategy that asks about held-out rows as they are in the index what the web says of them."""
-        if self.context is not None and hasattr(model.strategy, "context"):
-            model.strategy.context = self.context
-        return model
-
-    def _fit(self, out: Path) -> int:
-        places = [Path(place) for place in self.manifest["train"]]
-        for name, file in training_files(places).items():
-            self._require_unchanged(name, file)
-        train = join_products([read_products(place, self.schema, labels=True) for place in places])
-        name, seed, options = self.manifest["strategy"], self.manifest["seed"], self.manifest["options"]
-        if self.context is not None and learns(name):
-            train = join_context(train, self.context)
-        check_fit(self, train)
-        how: dict[str, Any] = {"schema": self.schema, "seed": seed, "progress": self.progress, "work": work_folder(out)}
-        money = {key: self.manifest.get(key) for key in ("max_cost", "prices")}
-        known = find("strategy", STRATEGIES, name).options_class.model_fields
-        options = {
-            **options,
-            **{key: value for key, value in money.items() if value not in (None, "") and key in known},
-        }
-        fit(train, strategy=name, **how, **options).save(out)
-        shutil.rmtree(work_folder(out), ignore_errors=True)
-        return len(train)
-
-    def _timed(self, name: str, work: Callable[[], int]) -> None:
-        started = time.perf_counter()
-        rows = work()
-        seconds = round(time.perf_counter() - started, 3)
-        self.record(stages={**self.manifest["stages"], name: {"rows": rows, "seconds": seconds}})
 
     def _blocks(self) -> Iterator[Products]:
         return stream_products(self.test, self.schema, chunk_rows=BLOCK_ROWS, limit=self.manifest["limit"])

@@ -1,10 +1,11 @@
-"""The directory of a run: made, found again, locked, and told from another job's."""
+"""The directory of a run: made, found again and locked, and what is done in it."""
 
 from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,17 +13,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from catalog.errors import ShelfmarkError, nearest_place
-from catalog.files import atomic_write, content_hash, read_json, temporary_name, write_json
-from catalog.products import features_file, labels_beside, read_products, stream_products
+from catalog.files import content_hash, read_json, temporary_name, write_json
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED, LOST
-from classify.contexts import count_known
-from classify.engines.base import EngineOptions
 from classify.engines.forms import AnswerForm
 from classify.engines.ledger import read_ledger
 from classify.held_out import HELD_OUT
-from classify.job import Job
+from classify.inputs import INPUTS, copy_inputs
+from classify.job import MONEY, Job, require_same
 from classify.lines import GrowingLines, count_lines
 from classify.names import STAGES, STRATEGIES
 from classify.progress import Progress, silent
@@ -33,8 +32,6 @@ FORMAT = 2
 NO_LLM = "neighbours"
 IMPORTED = "import"
 """What stands for an engine where answers came in files."""
-MONEY = ("gpu_price", "max_cost", "prices")
-"""What a run may cost, and by which prices: with others it is the same job."""
 
 
 @dataclass
@@ -71,7 +68,7 @@ class RunDirectory:
         if (folder / "manifest.json").is_file():
             run = cls.open(folder, progress=progress)
             try:
-                run._require_same(wanted)
+                require_same(folder, run.manifest, wanted)
                 run.manifest["engine_options"] = wanted["engine_options"]  # those that change no answer may differ
                 run.manifest.update({name: wanted[name] for name in MONEY})
                 return run
@@ -82,26 +79,8 @@ class RunDirectory:
                 run._discard()
         if folder.exists() and not (folder.is_dir() and all(map(_left_by_start, folder.iterdir()))):
             raise ShelfmarkError(f"{folder}: not a run, and not empty; choose another --run")
-        test = features_file(job.test, "test")
-        rows = sum(len(block) for block in stream_products(test, job.schema, limit=job.limit))
-        labels = labels_beside(test)
-        if labels is not None and job.limit is None:
-            read_products(test, job.schema, labels=True)  # wrong labels would fail the last stage
-        known = None if job.context is None else count_known(job.context, test, job.schema, job.limit)
-        (folder / "inputs").mkdir(parents=True, exist_ok=True)
-        copied = _copy(test, folder / "inputs")
-        if labels is not None:
-            _copy(labels, folder / "inputs")
-        manifest = {
-            "format": FORMAT,
-            **wanted,
-            "rows": rows,
-            "test": f"inputs/{copied.name}",
-            **_copied_context(job.context, folder, known),
-            "started": now(),
-            **provenance(),
-            "stages": {},
-        }
+        copied = copy_inputs(job, folder)
+        manifest = {"format": FORMAT, **wanted, **copied, "started": now(), **provenance(), "stages": {}}
         write_json(folder / "manifest.json", manifest)
         run = cls(folder, manifest, progress)
         run._fresh = True
@@ -170,6 +149,13 @@ class RunDirectory:
         """Write values into the manifest."""
         self.manifest.update(values)
         write_json(self.folder / "manifest.json", self.manifest)
+
+    def timed(self, name: str, work: Callable[[], int]) -> None:
+        """Do a stage, and write into the manifest how many rows it was, and how many seconds."""
+        started = time.perf_counter()
+        rows = work()
+        seconds = round(time.perf_counter() - started, 3)
+        self.record(stages={**self.manifest["stages"], name: {"rows": rows, "seconds": seconds}})
 
     def has_work(self) -> bool:
         """Tell whether anything is done that would be lost with the directory."""
@@ -248,28 +234,14 @@ class RunDirectory:
             )
         self.record(engine=engine, engine_options=options)
 
-    def _require_same(self, wanted: dict[str, Any]) -> None:
-        for key, value in wanted.items():
-            here = self.manifest.get(key)
-            if key == "engine_options" and isinstance(here, dict):
-                usual = engine_options(wanted["engine"], {}) if wanted["engine"] else EngineOptions()
-                # What an older version did not know of stands as it is by default.
-                here = {name: here.get(name, getattr(usual, name)) for name in value} if here else here
-                here = {name: here[name] for name in here if name not in usual.free}
-                value = {name: value[name] for name in value if name not in usual.free}
-            # Files and models are compared by content, as inputs.
-            if here == value or key in ("train", "model", *MONEY):
-                continue
-            if isinstance(value, dict) and isinstance(here, dict):
-                kind = key
-                key = min(name for name in value.keys() | here.keys() if value.get(name) != here.get(name))
-                here, value = here.get(key, "none"), "other content" if kind == "inputs" else value.get(key, "none")
-            raise ShelfmarkError(
-                f"{self.folder}: belongs to another job ({key} was {_shown(here)}, now {_shown(value)}); "
-                "choose another --run, or delete it"
-            )
+    def require_unchanged(self, what: str, file: Path) -> None:
+        """Refuse to read a file that is another than when the run was started; `what` is its name in the manifest.
 
-    def _require_unchanged(self, what: str, file: Path) -> None:
+        Raises
+        ------
+        ShelfmarkError
+            When it is.
+        """
         if file.is_file() and content_hash(file) != self.manifest["inputs"].get(what):
             raise ShelfmarkError(f"{file}: it changed since this run was started; start another run")
 
@@ -318,28 +290,7 @@ class RunDirectory:
 
 def _left_by_start(path: Path) -> bool:
     """Tell whether a path is one that `Run.start` makes before the manifest: it may have been killed there."""
-    return path.name in (".lock", "inputs") or (path.name.startswith(".") and path.name.endswith(".tmp"))
-
-
-def _copied_context(cache: Path | None, folder: Path, known: int | None) -> dict[str, Any]:
-    """Copy a cache of what the web says; return what the manifest says of it."""
-    if cache is None:
-        return {}
-    place = folder / "inputs" / "context"
-    place.mkdir(exist_ok=True)
-    return {"context": {"file": f"inputs/context/{_copy(cache, place).name}", "products": known}}
-
-
-def _copy(source: Path, folder: Path) -> Path:
-    target = folder / source.name
-    with open(source, "rb") as content, atomic_write(folder / (source.name + ".copy"), binary=True) as out:
-        shutil.copyfileobj(content, out)
-    return (folder / (source.name + ".copy")).replace(target)
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return path.name in (".lock", INPUTS) or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def now() -> str:

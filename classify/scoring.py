@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath, RowId
-from catalog.products import features_file, is_features, labels_beside, read_labels
+from catalog.places import features_file, is_features, labels_beside
+from catalog.products import read_labels
 from catalog.schema import Schema, load_schema
 from catalog.tables import OTHER_NAMES, Row, read_table
 from catalog.taxonomy import Policy, Taxonomy

@@ -13,8 +13,6 @@ from catalog.hub import not_loaded
 from finetune.checks import SMALLER
 from finetune.recipe import Recipe
 
-BACKENDS = ("unsloth", "trl")
-
 
 @dataclass
 class Loaded:

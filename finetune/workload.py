@@ -38,7 +38,7 @@ class Counter:
     count : callable
         The tokens of chat turns.
     estimated : bool
-        Whether it estimates them from above, for want of the base's tokenizer.
+        Whether it estimates them on the high side, for want of the base's tokenizer.
     """
 
     count: TokenCounter
@@ -63,7 +63,7 @@ class Workload:
     longest : int
         Tokens of the longest example, as counted.
     estimated : bool
-        Whether tokens are estimated from above.
+        Whether tokens are estimated on the high side.
     tokens_a_row : float
         Tokens of an example in the mean, as Llama 3's tokenizer would count where they are estimated.
     test_rows : int
@@ -99,7 +99,7 @@ class Workload:
         if not self.too_long:
             return
         limit = self.lengths.limit
-        how = " (estimated from above: have the base's tokenizer at hand to know)" if self.estimated else ""
+        how = " (estimated on the high side: have the base's tokenizer at hand to know)" if self.estimated else ""
         raise ShelfmarkError(
             f"--max-seq-length {limit}: {self.too_long} of {len(self.lengths.counts)} examples are longer, the longest "
             f"has {self.longest} tokens{how}; take {self.longest} or more, or shorten the texts"
@@ -107,7 +107,7 @@ class Workload:
 
 
 def counter(base: str) -> Counter:
-    """Return the base's own tokenizer where it is at hand, else an estimate from above. Nothing is downloaded.
+    """Return the base's own tokenizer where it is at hand, else an estimate on the high side. Nothing is downloaded.
 
     Raises
     ------

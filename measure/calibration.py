@@ -54,12 +54,27 @@ def checked(confidence: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64
     return values, hits
 
 
+def by_confidence(confidence: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the confidences, rising, and how right each row is.
+
+    Rows of equal confidence are interchangeable: each counts as the mean of its tie, so that nothing that is made of
+    them depends on the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        As `checked`.
+    """
+    values, hits = checked(confidence, right)
+    distinct, tie, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    return np.repeat(distinct, sizes), np.repeat(np.bincount(tie, weights=hits) / sizes, sizes)
+
+
 def reliability_table(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> list[ReliabilityBin]:
     """Sort the rows by confidence, cut them into bins of equal mass, and return what each bin promised and kept.
 
-    The bins' sizes differ by one row at most, larger bins first; with fewer rows than `bins` each row is a bin. Rows
-    of equal confidence are interchangeable: each counts as the mean of its tie, so that a tie that spans bins gives
-    each of them the same accuracy and the table never depends on the order of the rows.
+    The bins' sizes differ by one row at most, larger bins first; with fewer rows than `bins` each row is a bin. A tie
+    that spans bins gives each of them the same accuracy.
 
     Parameters
     ----------
@@ -77,10 +92,7 @@ def reliability_table(confidence: ArrayLike, right: ArrayLike, bins: int = BINS)
     """
     if bins < 1:
         raise ValueError(f"{bins} bins; need at least 1")
-    values, hits = checked(confidence, right)
-    _, tie, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.argsort(values, kind="stable")
-    ordered, outcome = values[order], (np.bincount(tie, weights=hits) / sizes)[tie[order]]
+    ordered, outcome = by_confidence(confidence, right)
     return [
         ReliabilityBin(
             low=float(ordered[part[0]]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from measure.calibration import checked
+from measure.calibration import by_confidence
 
 POINTS = 101
 
@@ -98,8 +98,5 @@ def surest_share(confidence: ArrayLike, right: ArrayLike, accuracy: float) -> Co
 
 def _surest_first(confidence: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the confidences, falling, and how many of the rows so far are right, ties shared out evenly."""
-    values, hits = checked(confidence, right)
-    _, tie, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.argsort(-values, kind="stable")
-    mean = np.bincount(tie, weights=hits) / sizes
-    return values[order], np.cumsum(mean[tie[order]])
+    rising, outcome = by_confidence(confidence, right)
+    return rising[::-1], np.cumsum(outcome[::-1])

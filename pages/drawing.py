@@ -22,9 +22,6 @@ _VARIABLES = {INK: "currentColor", FIRST: "var(--first)", SECOND: "var(--second)
 NAME_LETTERS = 18
 
 
-Grid = Literal["x", "y", "both"]
-
-
 @dataclass(frozen=True)
 class Plot:
     """A drawing of the page.

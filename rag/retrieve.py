@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from rag.index import Index, log_prices
 from rag.postings import largest
 
 Filter = Literal["retailer", "prefer", "none"]
-FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 SHORTLIST = 200  # the most similar, among which price and retailer choose
 UNKNOWN_GAP = 0.5  # log price ratio assumed where a price is missing: neither like nor unlike

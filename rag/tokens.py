@@ -25,7 +25,7 @@ _WIDE = re.compile(b" {2,}")
 
 
 def estimate_tokens(messages: Messages) -> int:
-    """Estimate from above, without a tokenizer: two letters a token, two digits, a byte of any other sign.
+    """Estimate on the high side, without a tokenizer: two letters a token, two digits, a byte of any other sign.
 
     Written for product text, whose abbreviations tokenizers cut small: English prose has about four letters a token.
     """

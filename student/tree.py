@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from catalog.messages import LabelPath
 from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import POLICIES, Policy
+from student.answers import TreePredictions, answer, joined
 from student.calibrate import Calibration
 from student.encoding import NO_SENTENCES, ProductEncoder
 from student.evidence import Evidence
@@ -42,26 +42,6 @@ RERANK_ROWS = 20_000  # rows that the networks and the calibration learn from
 _BLOCK = 512
 _WINDOW = 32 * _BLOCK  # rows that are held encoded at once
 Progress = Callable[[float, str], None]
-
-
-@dataclass
-class TreePredictions:
-    """What the classifier says of each product.
-
-    Attributes
-    ----------
-    paths : list of lists of label paths
-        Best first; up to `top_n` for each row, at least one.
-    probabilities : ndarray of float64, shape (rows, top_n)
-        That the whole path is right; never rising along a row, 0 where there are fewer paths.
-    level_probabilities : ndarray of float64, shape (rows, levels)
-        That the best path's levels are right down to each; never rising with depth, the last one being
-        ``probabilities[:, 0]``.
-    """
-
-    paths: list[list[LabelPath]]
-    probabilities: NDArray[np.float64]
-    level_probabilities: NDArray[np.float64]
 
 
 class TreeClassifier:
@@ -200,7 +180,7 @@ class TreeClassifier:
                 parts += pool.map(lambda block: self._answer(judge(block), top_n, policy), blocks)
         if not parts:
             return TreePredictions([], np.zeros((0, top_n)), np.zeros((0, len(self.levels))))
-        return _joined(parts)
+        return joined(parts)
 
     def as_if_new(
         self, *, top_n: int = 1, policy: Policy = DEFAULT_POLICY
@@ -224,48 +204,10 @@ class TreeClassifier:
         if self._as_if_new is None:
             raise ShelfmarkError("a loaded model does not know what its training rows were told; fit it again")
         rows, judged = self._as_if_new
-        return rows, _joined([self._answer(block, top_n, policy) for block in judged])
+        return rows, joined([self._answer(block, top_n, policy) for block in judged])
 
     def _answer(self, block: Judged, top_n: int, policy: Policy) -> TreePredictions:
-        found, space = block.found, self.judge.space
-        calibration = self.calibrations[policy]
-        order, ranked = block.rank(policy)
-        levels = np.zeros((found.rows, len(self.levels)))
-        chances = np.zeros((found.rows, top_n))
-        kept = np.full((found.rows, top_n), -1, dtype=np.int64)
-        shares = np.zeros((found.rows, top_n), dtype=np.float32)
-        listed = ranked < top_n
-        kept[found.row[order[listed]], ranked[listed]] = order[listed]
-        shares[found.row[order[listed]], ranked[listed]] = block.shares[order[listed]]
-        first = order[ranked == 0]
-        if len(first):
-            levels[found.row[first]] = calibration.best(block.level_shares(first, space, len(self.levels)))
-        chances[:, 0] = levels[:, -1]
-        if top_n > 1:
-            chances[:, 1:] = calibration.further(shares[:, 1:], chances[:, 0])
-        keys = space.key(found.upper, found.last)
-        paths: list[list[LabelPath]] = []
-        for row in range(found.rows):
-            places = kept[row][kept[row] >= 0]
-            if len(places):
-                paths.append([space.path(int(keys[p])) for p in places])
-            else:  # no candidate was ever seen whole: the commonest path of the likeliest upper path
-                paths.append([self._commonest(int(self._likeliest(block, row)))])
-                chances[row, 0] = levels[row, -1] = 1e-4
-                levels[row] = np.maximum.accumulate(levels[row][::-1])[::-1]
-        return TreePredictions(paths, chances, levels)
-
-    def _likeliest(self, block: Judged, row: int) -> int:
-        mine = np.flatnonzero(block.found.row == row)
-        mass = np.bincount(block.found.upper[mine], block.shares[mine], 1)
-        return int(mass.argmax())
-
-    def _commonest(self, upper: int) -> LabelPath:
-        space = self.judge.space
-        table = self.judge.evidence.tables["pairs"]
-        ends = space.key(np.array([upper, upper + 1], dtype=np.int64), np.zeros(2, dtype=np.int64))
-        low, high = np.searchsorted(table.keys, ends)
-        return space.path(int(table.keys[low + int(table.values[low:high].argmax())]))
+        return answer(block, self.judge, self.calibrations[policy], len(self.levels), top_n, policy)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder of ``.npy`` files and ``tree.json``; replaces what stood there."""
@@ -314,14 +256,6 @@ class TreeClassifier:
             return cls(tuple(facts["levels"]), judge, calibrations, facts["report"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ShelfmarkError(f"{folder}/tree.json: damaged ({error!r}); fit the model again") from None
-
-
-def _joined(parts: list[TreePredictions]) -> TreePredictions:
-    return TreePredictions(
-        [paths for part in parts for paths in part.paths],
-        np.concatenate([part.probabilities for part in parts]),
-        np.concatenate([part.level_probabilities for part in parts]),
-    )
 
 
 def _encode(

@@ -46,7 +46,7 @@ class ScoreRow:
     size_bytes : int
         Of the zip.
     status : str
-        One of `STATUSES`: ``ready`` to hand in, ``scored``, or ``failed``.
+        One of `STATUSES`: ``ready`` to hand in, ``scored``, or ``failed``, which a person typed.
     """
 
     number: int
@@ -111,7 +111,6 @@ def add_row(
     name: str,
     size_bytes: int,
     *,
-    status: Status = "ready",
     now: Callable[[], datetime] = _utc_now,
 ) -> ScoreRow:
     """Add a submission to the scoreboard, which is made where it does not exist yet.
@@ -124,8 +123,6 @@ def add_row(
         The submission's name; the row's file name is ``NAME.zip``.
     size_bytes : int
         Of the zip.
-    status : str
-        One of `STATUSES`.
     now : callable, optional
         The clock.
 
@@ -144,7 +141,7 @@ def add_row(
         rows = read_scoreboard(path)
         moment = now().astimezone(UTC).replace(microsecond=0)
         number = rows[-1].number + 1 if rows else 1
-        row = ScoreRow(number, None, f"{name}.zip", moment, size_bytes, status)
+        row = ScoreRow(number, None, f"{name}.zip", moment, size_bytes, "ready")
         _write(path, [*rows, row])
     return row
 
@@ -173,22 +170,14 @@ def record_score(path: str | Path, score: float, of: str) -> ScoreRow:
     """
     if not math.isfinite(score):
         raise ShelfmarkError(f"the score {score} is not a finite number; give the one that came back, like 0.4823")
-    return _change_newest(Path(path), of, score=float(score), status="scored")
-
-
-def record_failure(path: str | Path, of: str) -> ScoreRow:
-    """Mark the newest row of a name as ``failed``: the judge refused it. Otherwise as `record_score`."""
-    return _change_newest(Path(path), of, score=None, status="failed")
-
-
-def _change_newest(path: Path, of: str, *, score: float | None, status: Status) -> ScoreRow:
+    path = Path(path)
     if not path.exists():
         raise ShelfmarkError(f"{path}: no such scoreboard; hand something in first, with classify submit RUN")
     with _locked(path):
         rows = read_scoreboard(path)
         for place in reversed(range(len(rows))):
             if rows[place].file_name in (of, f"{of}.zip"):
-                rows[place] = replace(rows[place], score=score, status=status)
+                rows[place] = replace(rows[place], score=float(score), status="scored")
                 _write(path, rows)
                 return rows[place]
     names = list(dict.fromkeys(row.file_name.removesuffix(".zip") for row in reversed(rows)))

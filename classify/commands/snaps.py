@@ -47,7 +47,8 @@ def snap(
 ) -> None:
     """Snap raw answers of any model onto valid label paths, and keep every change."""
     from catalog.machine import cores
-    from catalog.products import features_file, read_products
+    from catalog.places import features_file
+    from catalog.products import read_products
     from catalog.schema import load_schema
     from classify.job import training_files
     from classify.raw_answers import raw_answers

@@ -107,7 +107,7 @@ class BatchEngine:
                 books,
                 self._batches,
                 self._budget,
-                limit=self._limit(),
+                limit=self.options.most_waiting([] if self._budget.price is None else self._budget.price.enqueued),
                 failures=self.options.retries,
                 halve=self._halve,
                 tell=self._tell,
@@ -120,26 +120,6 @@ class BatchEngine:
             finally:
                 self._write_report()
         self._require_all()
-
-    def _limit(self) -> float:
-        """Return how many tokens may wait, as far as it is known.
-
-        Raises
-        ------
-        ShelfmarkError
-            When a tier is given, and nothing is known of what it allows.
-        """
-        if self.options.max_enqueued_tokens is not None:
-            return self.options.max_enqueued_tokens
-        if self.options.tier is None:
-            return float("inf")
-        known = [] if self._budget.price is None else self._budget.price.enqueued
-        if not known:
-            raise ShelfmarkError(
-                f"--tier {self.options.tier}: what it lets wait of {self.options.llm} is not known; give "
-                "--max-enqueued-tokens, or a file of --prices that has 'enqueued'"
-            )
-        return known[min(self.options.tier, len(known)) - 1]
 
     def _draw(self, requests: Iterable[Request]) -> None:
         """Part the requests into those that are in flight, answered or waiting already, and chunks of the others."""

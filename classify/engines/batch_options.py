@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from catalog.errors import ShelfmarkError
 from classify.engines.base import ApiOptions
 from classify.engines.connection import check_url
 from classify.provider.client import DEFAULT_URL
@@ -54,3 +56,27 @@ class BatchOptions(ApiOptions):
     @classmethod
     def _address(cls, url: str) -> str:
         return check_url(url)
+
+    def most_waiting(self, enqueued: Sequence[int]) -> float:
+        """Return how many tokens may wait at once; infinity where it is not known.
+
+        Parameters
+        ----------
+        enqueued : sequence of int
+            What each usage tier lets wait of the model, from the first; empty where it is not known.
+
+        Raises
+        ------
+        ShelfmarkError
+            When a tier is given, and nothing is known of what it allows.
+        """
+        if self.max_enqueued_tokens is not None:
+            return self.max_enqueued_tokens
+        if self.tier is None:
+            return float("inf")
+        if not enqueued:
+            raise ShelfmarkError(
+                f"--tier {self.tier}: what it lets wait of {self.llm} is not known; give --max-enqueued-tokens, or a "
+                "file of --prices that has 'enqueued'"
+            )
+        return enqueued[min(self.tier, len(enqueued)) - 1]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
@@ -154,26 +154,16 @@ class Ledger:
                 self._apply(event)
 
     @classmethod
-    def writing(cls, folder: Path) -> Ledger:
-        """Return the books of `folder`, to be used as a context; what a killed process left of a line is cut off."""
+    @contextmanager
+    def writing(cls, folder: Path) -> Iterator[Ledger]:
+        """Open the books of `folder` to be written to; what a killed process left of a line is cut off."""
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(".*.tmp"):  # of a killed process
             leftover.unlink()
-        lines = GrowingLines(folder / BOOKS)
-        books = cls(folder)
-        books._lines = lines
-        return books
-
-    def __enter__(self) -> Self:
-        """Use as a context."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        if self._lines is not None:
-            self._lines.close()
+        with GrowingLines(folder / BOOKS) as lines:
+            books = cls(folder)
+            books._lines = lines
+            yield books
 
     def write(self, event: str, **values: Any) -> None:
         """Write down what is about to happen, or has."""

@@ -69,8 +69,8 @@ class VllmEngine:
     there are no candidates, an answer is first given freely, and asked for again, held to a grammar from where it
     strayed, where it is none of those that may be. At temperature 0 that is the answer that it would have given if it
     had been held to all of them.
-    Sums differ in their last digits with the requests that share a step, so
-    no bytes are promised.
+
+    Sums differ in their last digits with the requests that share a step, so no bytes are promised.
     """
 
     name = "vllm"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import STATUSES, LabelPath, RowId
-from catalog.products import labels_beside, read_labels, stream_products
+from catalog.places import labels_beside
+from catalog.products import read_labels, stream_products
 from catalog.schema import Schema
 from classify.lines import read_lines
 from classify.rundir import RunDirectory

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
 from catalog.messages import LabelPath, RowId
-from catalog.products import labels_beside
+from catalog.places import labels_beside
 from classify.report.answered import Answered, mean_known, require_whole
 from classify.rundir import RunDirectory
 from measure.accuracy import level_hits, paired_difference, wilson_interval

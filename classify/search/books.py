@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from catalog.errors import ShelfmarkError
 from classify.costs import Budget, Price
@@ -138,13 +136,3 @@ class Books:
         if not self.spent.tries:
             self._lines.path.unlink()
         self._lock.close()
-
-    def __enter__(self) -> Self:
-        """Use as a context."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the books."""
-        self.close()

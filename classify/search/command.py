@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -117,7 +118,7 @@ def search_all(wanted: Wanted, options: dict[str, Any], cap: float | None, pace:
         check_key(provider.key_name)
     wanted.cache.parent.mkdir(parents=True, exist_ok=True)
     each = _each(provider, options)
-    with Books(wanted.cache, cap, each) as books:
+    with closing(Books(wanted.cache, cap, each)) as books:
         mend(wanted.cache)
         looked = _look_up(wanted)
         costs = [provider.most(query.text) for query in looked.missing]

@@ -53,7 +53,7 @@ class RagOptions(Options):
     context_tokens : int
         Tokens of what the web says of a product, at most; 0 shows nothing of it.
     tokenizer : str
-        The model whose tokenizer counts; empty for an estimate from above.
+        The model whose tokenizer counts; empty for an estimate on the high side.
     ask_by : {'path', 'level'}
         Ask for the whole label path, or for one level after the other.
     llm_below : float

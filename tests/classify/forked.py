@@ -123,7 +123,7 @@ def carry_out(job: dict[str, Any], place: Path) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(place / name, os.O_WRONLY | os.O_CREAT), number)
     if "block" in job:
-        classify.run.BLOCK_ROWS, classify.run.FLUSH_SECONDS = job["block"], 0.0
+        classify.run.BLOCK_ROWS = job["block"]
     classify.run.try_report = lambda run: None  # it comes after all else, and takes longer
     rag.vote.HELD_OUT_ROWS, rag.vote.PRICE_WEIGHTS, rag.vote.OTHER_WEIGHTS = 60, (0.0, 0.2), (0.7, 1.0)
     events, make = Events(place / "events", job), GrowingLines.__init__

@@ -1,6 +1,5 @@
 import json
 import os
-import pty
 import subprocess
 import sys
 import zipfile
@@ -16,6 +15,7 @@ from classify import evaluate, fit
 from classify.commands import jobs
 from submissions.archive import validate_archive
 from submissions.scoreboard import read_scoreboard
+from tests.classify.terminal import on_a_terminal
 
 CORE = ("numpy", "pandas", "faiss", "scipy", "sklearn", "pyarrow", "pydantic", "rapidfuzz", "jinja2", "openai")
 SETTINGS = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -430,21 +430,9 @@ def test_a_file_in_the_way(refused, shop, model: Path, tmp_path) -> None:
 
 def test_bars_on_a_terminal_and_none_elsewhere(shop, tmp_path) -> None:
     arguments = ["--train", shop.train_file, "--test", shop.known, "--run"]
-    ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "classify.cli", *map(str, arguments), str(tmp_path / "shown")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env={**SETTINGS, "TERM": "xterm"}) as done:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            shown += part
-    os.close(ours)
-    assert done.returncode == 0, shown
+    code, shown = on_a_terminal(command, {**SETTINGS, "TERM": "xterm"})
+    assert code == 0, shown
     text = shown.decode()
     assert all(what in text for what in ("index", "requests", "answer", "snap", "90/90"))
     assert "Traceback" not in text

@@ -1,13 +1,13 @@
 import logging
 import os
 import re
-import subprocess
 import sys
 import warnings
 
 import pytest
 
 from classify import console
+from tests.classify.terminal import on_a_terminal
 
 
 @pytest.fixture(autouse=True)
@@ -95,30 +95,17 @@ def test_the_next_command_in_a_process_begins_anew(command, shop, finished) -> N
 BAR = "from classify.console import progress\nwith progress()('snap', 2) as advance: advance(1)"
 
 
-def on_a_terminal(**settings: str) -> bytes:
+def bar_on_a_terminal(**settings: str) -> bytes:
     """Return what a bar writes to a terminal with these variables set."""
-    ours, theirs = os.openpty()
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     settings = {**environment, "TERM": "xterm-256color", "COLUMNS": "100", **settings}
-    with subprocess.Popen([sys.executable, "-c", BAR], stderr=theirs, env=settings):
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            shown += part
-    os.close(ours)
-    return shown
+    return on_a_terminal([sys.executable, "-c", BAR], settings)[1]
 
 
 def test_no_color_is_respected() -> None:
     colour = re.compile(rb"\x1b\[(?:[0-9;]*;)?[34][0-9]")
-    assert colour.search(on_a_terminal())
-    plain = on_a_terminal(NO_COLOR="1")
+    assert colour.search(bar_on_a_terminal())
+    plain = bar_on_a_terminal(NO_COLOR="1")
     assert b"snap" in plain
     assert not colour.search(plain)
 

@@ -11,7 +11,7 @@ def test_tables(command, shop) -> None:
     out = " ".join(done.out.split())
     assert f"{len(shop.train) - 26:,} of " in out
     assert "26 held out" in out
-    assert "estimated from above" in out
+    assert "estimated on the high side" in out
     assert "41,943,040 (0.52%)" in out
     assert "####" in out
     assert "calibrated on Llama-3-8B in 4 bits" in out
@@ -52,7 +52,7 @@ def test_rows_that_are_too_long(command, shop) -> None:
     assert "longer than max_seq_length" in done.out
     assert "A40" in done.out
     assert done.err.startswith("classify: --max-seq-length 130: ")
-    assert "estimated from above" in done.err
+    assert "estimated on the high side" in done.err
     assert done.err.count("\n") == 1
 
 

@@ -107,7 +107,7 @@ def test_a_finished_run_does_no_work_again(job, finished: Path, tmp_path, monkey
     def never(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
-    for name in ("fit", "load", "evaluate_files", "AnswerReader"):
+    for name in ("fitted", "evaluate_files", "AnswerReader"):
         monkeypatch.setattr(classify.run, name, never)
     Run.open(tmp_path / "run").execute()
     Run.start(tmp_path / "run", job()).execute()

@@ -95,5 +95,7 @@ def test_a_real_cross_encoder(shop, tmp_path) -> None:
     for query in range(0, 90, 10):
         rows = [row for row in wide.rows[query].tolist() if row >= 0]
         told = real.predict([(shop.test.texts[query], index.products.texts[row]) for row in rows])
-        order = [rows[at] for at in np.argsort(-told.reshape(len(rows), -1)[:, 0], kind="stable")[:5]]
-        assert best.rows[query].tolist() == order
+        scores = dict(zip(rows, told.reshape(len(rows), -1)[:, 0].tolist(), strict=True))
+        # By score: in other batches rows that score alike may change places.
+        found = [scores[row] for row in best.rows[query].tolist()]
+        assert found == pytest.approx(sorted(scores.values(), reverse=True)[:5], abs=1e-5)

@@ -12,7 +12,6 @@ from submissions.scoreboard import (
     add_row,
     best,
     read_scoreboard,
-    record_failure,
     record_score,
     scoreboard_table,
 )
@@ -60,9 +59,9 @@ def test_the_newest_row_of_a_name_gets_the_score(board) -> None:
     assert [row.score for row in read_scoreboard(board)] == [None, None, 0.5]
 
 
-def test_a_failure_is_no_score(board) -> None:
-    record_score(board, 0.9, of="tree")
-    assert record_failure(board, of="tree").status == "failed"
+def test_a_failure_that_a_person_typed_is_no_score(board) -> None:
+    board.write_text(board.read_text().replace(",ready", ",failed"))
+    assert {row.status for row in read_scoreboard(board)} == {"failed"}
     assert best(read_scoreboard(board)) is None
 
 

@@ -274,13 +274,6 @@ def _paid(server: Server) -> float:
     return price.dollars(billed["prompt_tokens"], billed["completion_tokens"], batch=True)
 
 
-@pytest.mark.parametrize(("llm", "tier", "limit"), [("gpt-4o-mini", 1, 2e6), ("ft:gpt-4o-mini:org::x", 3, 4e7)])
-def test_a_tier_says_how_much_may_wait(asking: Asking, llm: str, tier: int, limit: float):
-    engine = BatchEngine(BatchOptions(llm=llm, tier=tier))
-    engine.keep_books(asking.folder, RUN, Budget(None, load_prices().of(llm), batch=True), begun=False)
-    assert engine._limit() == limit
-
-
 def test_a_tier_of_which_nothing_is_known(server: Server, asking: Asking):
     engine = BatchEngine(BatchOptions(llm="llama", tier=2, base_url=server.url))
     engine.keep_books(asking.folder, RUN, Budget(None, None, batch=True), begun=False)

@@ -54,7 +54,8 @@ def test_it_answers_as_transformers_does(tiny_llama, ask: Asker, constrain: str)
     same = [name for name, one in theirs.items() if ours[name].text == one.text]
     # What the grammar forces at once (the start of an object), vLLM's grammar writes in the tokenizer's own cut alone,
     # where any cut is allowed elsewhere: what follows may differ where the model hardly prefers one candidate.
-    assert len(same) >= (0.97 if constrain == "json" else 1) * len(requests)
+    # Elsewhere a tie may fall either way, for sums differ in their last digits.
+    assert len(same) >= (0.97 if constrain == "json" else 0.99) * len(requests)
     for name in same:
         one, other = ours[name], theirs[name]
         assert one.prompt_tokens == other.prompt_tokens

@@ -17,6 +17,11 @@ from catalog.schema import PRESETS
 from classify.model import work_folder
 
 pytestmark = pytest.mark.extras
+# By how much weights may differ after 180 steps. Sums in another order differ in their last digits, and Adam, which
+# divides by the size of a gradient, makes more of it: up to 1.7e-5, on one core or two, with other instructions. Going
+# on wrongly makes much more of it: 7e-3 where the learning rate is a step behind; 9e-2 to 1.2e-1 where Adam's state is
+# lost, the learning rate begins again, or the rows do.
+ROUNDING = 1e-3
 
 
 def test_it_learns(tuned: Path, shelves, lines) -> None:
@@ -37,7 +42,9 @@ def test_it_learns(tuned: Path, shelves, lines) -> None:
 
 def test_the_merged_model_answers_as_the_adapter_did(tuned: Path) -> None:
     merge = read_json(tuned / "training.json")["merge"]
-    assert merge == {"rows": 60, "same_answer": 60, "same_path": 60, "precision": "float32"}
+    assert (merge["rows"], merge["precision"]) == (60, "float32")
+    # Sums in another order may decide otherwise where two tokens are as likely.
+    assert merge["same_path"] >= merge["same_answer"] >= 59
 
 
 def test_killed_and_given_again_it_ends_with_the_same_weights(tuned: Path, shelves, classify, tmp_path: Path) -> None:
@@ -76,11 +83,14 @@ def test_killed_and_given_again_it_ends_with_the_same_weights(tuned: Path, shelv
         broken = load_file(out / name / "adapter_model.safetensors")
         assert unbroken.keys() == broken.keys()
         for key, value in unbroken.items():
-            assert float((value - broken[key]).abs().max()) < 1e-5, key
+            assert float((value - broken[key]).abs().max()) < ROUNDING, key
     one, other = (read_json(folder / "training.json")["history"] for folder in (tuned, out))
     assert [entry["step"] for entry in one] == [entry["step"] for entry in other]
     for mine, theirs in zip(one, other, strict=True):
-        assert mine == pytest.approx(theirs, abs=1e-4)
+        # One answer of 60 may fall the other way, where two tokens are as likely; going on wrongly loses a dozen.
+        right = mine.pop("item_accuracy", 0.0), theirs.pop("item_accuracy", 0.0)
+        assert right[0] == pytest.approx(right[1], abs=1.5 / 60)
+        assert mine == pytest.approx(theirs, abs=1e-4)  # wrongly: losses differ by 8e-3 or more
 
 
 def _is_held(lock: Path) -> bool:

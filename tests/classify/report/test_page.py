@@ -2,9 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -13,78 +10,7 @@ from catalog.schema import PRESETS, Schema
 from classify.report.page import try_report, write_comparison, write_report
 from classify.run import Run
 from pages.template import printable
-
-VOID = ("meta", "link", "img", "br", "input", "path", "use", "rect")
-
-
-class Page(HTMLParser):
-    """Checks how a page is built, and collects what people hear and see of it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.words: list[str] = []
-        self.headings: list[int] = []
-        self.ids: list[str] = []
-        self.targets: list[str] = []
-        self.labels: list[str] = []
-        self.regions: list[dict] = []
-        self.feed(text)
-        assert self.open == []
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.tags.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if "id" in values:
-            self.ids.append(values["id"])
-        if "href" in values:
-            self.targets.append(values["href"])
-        if tag == "svg":
-            assert values["role"] == "img"
-            self.labels.append(values["aria-label"])
-        if values.get("role") == "region":
-            self.regions.append(values)
-        if tag == "th":
-            assert values["scope"] in ("row", "col")
-        assert not any(name.startswith("on") or name == "src" for name in values), values
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-
-def checked(place: Path) -> Page:
-    text = place.read_text(encoding="utf-8")
-    page = Page(text)
-    assert "script" not in page.tags
-    assert "img" not in page.tags
-    assert page.headings[0] == 1
-    assert all(after <= before + 1 for before, after in pairwise(page.headings))
-    assert len(set(page.ids)) == len(page.ids)
-    assert all(target[0] == "#" and target[1:] in page.ids for target in page.targets)
-    assert page.tags.count("main") == page.tags.count("header") == page.tags.count("nav") == 1
-    assert page.tags.count("table") == page.tags.count("caption") >= len(page.regions)
-    names = [region["aria-label"] for region in page.regions]
-    assert len(set(names)) == len(names)
-    assert all(region["tabindex"] == "0" and region["aria-label"] for region in page.regions)
-    assert not re.search(r"url\((?!#)|@import|https?:(?!//www\.w3\.org)", text.replace("http://localhost", ""))
-    assert len(text) < 600_000
-    return page
+from tests.classify.report.reading import checked
 
 
 def test_with_labels(make_run):
@@ -275,17 +201,6 @@ def test_control_characters(make_run, row):
     assert "\ud800" not in printable(bad)
 
 
-def test_levels_left_open_are_not_marked_as_wrong(make_run, row):
-    good, part = ("a", "b", "c", "d"), ("a", "b", "", "")
-    before = make_run("before", [row("x", good, good), row("y", ("a", "b", "x", "d"), good)])
-    after = make_run("after", [row("x", part, good, 0.2, "abstained"), row("y", good, good)])
-    page = checked(write_comparison([before, after]))
-    assert "1 lost (1 of these left open)" in page.text
-    assert "– left open" in page.text
-    assert "(left open)" not in page.text
-    assert page.text.count("wrong: x") == 1
-
-
 def test_a_run_outlives_its_page(make_run, capsys, monkeypatch):
     run = make_run()
     (run.folder / "requests.jsonl").write_text("")
@@ -297,57 +212,9 @@ def test_a_run_outlives_its_page(make_run, capsys, monkeypatch):
     assert "report.html was not written (division by zero); classify report" in err
 
 
-def test_runs_compared(make_run, row, shelf_rows):
-    first, rows = make_run("first"), shelf_rows()
-    rows[1:4] = [row(one.text, one.truth, one.truth, 0.8) for one in rows[1:4]]
-    rows[0] = row(rows[0].text, ("food", "x", "y", "z"), rows[0].truth, 0.7)
-    place = write_comparison([first, make_run("second", rows), make_run("third")])
-    assert place == first.folder.parent / "comparison.html"
-    page = checked(place)
-    assert "3 rows won, 1 lost: +3.3% item accuracy (95% paired interval" in page.text
-    assert "0 rows won, 0 lost" in page.text
-    assert "Ids of rows that are won All 3, in input order: 101 , 102 , 103" in page.text
-    assert "Commands" in page.text
-    assert (
-        place.read_bytes()
-        == write_comparison(
-            [Run.open(first.folder.parent / name) for name in ("first", "second", "third")]
-        ).read_bytes()
-    )
-
-
-def test_runs_compared_without_labels(make_run, tmp_path, row, shelf_rows):
-    rows = shelf_rows()
-    rows[5] = row(rows[5].text, ("other", "x", "y", "z"), rows[5].truth)
-    runs = [make_run("first", labels=False), make_run("second", rows, labels=False)]
-    page = checked(write_comparison(runs, out=tmp_path / "c.html"))
-    assert "1 of 60 rows have another label path (1.7%)" in page.text
-    assert page.labels == []
-    # Labels beside the test file of one of them are those of both.
-    known = make_run("known")
-    assert "rows won" in checked(write_comparison([runs[0], known])).text
-
-
-def test_runs_that_hold_other_labels(make_run, tmp_path):
-    first, second = make_run("first"), make_run("second")
-    labels = second.folder / "inputs" / "test.labels"
-    labels.write_text(labels.read_text().replace('"food"', '"feed"', 1))
-    with pytest.raises(ShelfmarkError, match=r"second: it holds other labels than .*first; say with --labels"):
-        write_comparison([first, second])
-    write_comparison([first, second], labels)
-
-
 def test_rows_left_open_count_neither_as_wrong_paths_nor_for_confidence(make_run, row):
     good, none = ("a", "b", "c", "d"), ("", "", "", "")
     page = checked(write_report(make_run(rows=[row("x", good, good, 0.8), row("y", none, good, 0.1, "abstained")])))
     assert "Valid paths" not in page.text
     assert "Mean confidence 80.0% of the answered rows" in page.text
     assert "95% 50.0% 80.0%" in page.text  # half of all rows can be had at that accuracy
-
-
-def test_runs_of_other_rows(make_run, row, shelf_rows):
-    first = make_run("first")
-    other = [row("another text", one.predicted, one.truth) for one in shelf_rows()]
-    for second in (make_run("second", other), make_run("third", shelf_rows(30))):
-        with pytest.raises(ShelfmarkError, match=r"of another test file than .*first"):
-            write_comparison([first, second])

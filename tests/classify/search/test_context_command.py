@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
@@ -305,7 +306,7 @@ def test_a_model_that_is_dearer_than_thought_is_stopped(command, engine, product
 def test_two_at_once_are_refused(refused, endpoint, products, tmp_path) -> None:
     from classify.search.books import Books
 
-    with Books(tmp_path / "c.jsonl", None, None):
+    with closing(Books(tmp_path / "c.jsonl", None, None)):
         message = refused("context", products("milk"), "--out", tmp_path / "c.jsonl", "--search", endpoint)
     assert "another process is searching for it" in message
 

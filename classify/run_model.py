@@ -1,0 +1,61 @@
+"""The model that a run asks: one that it was given, or one that is fitted for it and kept in its directory."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from catalog.context import join_context
+from catalog.products import join_products, read_products
+from classify.contexts import learns
+from classify.job import training_files
+from classify.model import Model, fit, load, work_folder
+from classify.names import STRATEGIES
+from classify.registry import find
+from classify.rundir import RunDirectory
+from classify.spending import check_fit
+
+
+def fitted(run: RunDirectory) -> Model:
+    """Return a run's model, fitted now where it has none yet.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the model, or what it is to be fitted on, is missing or has changed, or the fit could cost too much.
+    """
+    name, options = run.manifest["strategy"], run.manifest["options"]
+    if run.manifest["model"] is not None:
+        run.require_unchanged("model", Path(run.manifest["model"]) / "model.json")
+        return _told(run, load(run.manifest["model"], strategy=name, **options))
+    own = run.folder / "model"
+    if not (own / "model.json").is_file():
+        run.timed("fit", lambda: _fit(run, own))
+    # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
+    return _told(run, load(own, **options))
+
+
+def _told(run: RunDirectory, model: Model) -> Model:
+    """Tell a strategy that asks about held-out rows as they are in the index what the web says of them."""
+    if run.context is not None and hasattr(model.strategy, "context"):
+        model.strategy.context = run.context
+    return model
+
+
+def _fit(run: RunDirectory, out: Path) -> int:
+    places = [Path(place) for place in run.manifest["train"]]
+    for name, file in training_files(places).items():
+        run.require_unchanged(name, file)
+    train = join_products([read_products(place, run.schema, labels=True) for place in places])
+    name, seed, options = run.manifest["strategy"], run.manifest["seed"], run.manifest["options"]
+    if run.context is not None and learns(name):
+        train = join_context(train, run.context)
+    check_fit(run, train)
+    how: dict[str, Any] = {"schema": run.schema, "seed": seed, "progress": run.progress, "work": work_folder(out)}
+    money = {key: run.manifest.get(key) for key in ("max_cost", "prices")}
+    known = find("strategy", STRATEGIES, name).options_class.model_fields
+    options = {**options, **{key: value for key, value in money.items() if value not in (None, "") and key in known}}
+    fit(train, strategy=name, **how, **options).save(out)
+    shutil.rmtree(work_folder(out), ignore_errors=True)
+    return len(train)
