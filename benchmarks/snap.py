@@ -332,7 +332,7 @@ def fuzz(case: Case, rows: int) -> None:
             answers.append(answer)
         snapper = snappers[start // 10_000 % 2]
         try:
-            snapped = snapper.snap_all(answers)
+            snapped = snapper.snap_all(answers, processes=int(cores()))
         except Exception as error:  # what the fuzz run looks for
             console.print(f"an error: {error!r}")
             failures += len(answers)

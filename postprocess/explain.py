@@ -100,11 +100,12 @@ class Explainer:
                 continue
             column: NDArray[np.int32] = self.lexicon.columns[number][rows]
             ids, where = np.unique(column, return_inverse=True)
-            new = ~np.isin(ids, found[0])
-            if len(ids) < 2 or not new.any():
+            if len(ids) < 2 or np.isin(ids, found[0]).all():
                 continue
-            worth = np.zeros(len(ids))
-            ((likeness, gained),) = self.likeness.among([key], number, [ids[new]])
-            worth[new] = np.maximum(gained, _UNLIKE * likeness)
-            extra += level.weight * worth[where]
+            ((likeness, gained),) = self.likeness.among([key], number, [ids])
+            scratch = self._scratch[number]
+            scratch[found[0]] = found[1]
+            counted = scratch[ids]
+            scratch[found[0]] = 0.0
+            extra += level.weight * np.maximum(np.maximum(gained, _UNLIKE * likeness) - counted, 0.0)[where]
         return extra

@@ -74,11 +74,9 @@ class Families:
         found: list[tuple[Ids, Scores] | None] = []
         asked: dict[int, list[tuple[int, str, Family]]] = {level: [] for level in range(len(self.lexicon.levels))}
         for number, (told, said) in enumerate(answers):
-            misspelt = [(level, form_key(told[level])) for level, one in enumerate(said) if one is None and told[level]]
-            # A value that another level knows is not misspelt but misplaced. Where values are missing, too, those that
-            # are known may belong to another family.
-            local = all(told) or not misspelt
-            if local and all(key and not self.lexicon.is_known(key) for _, key in misspelt):
+            misspelt = [(level, form_key(told[level])) for level, one in enumerate(said) if one is None]
+            # A value that another level knows is not misspelt but misplaced.
+            if all(key and not self.lexicon.is_known(key) for _, key in misspelt):
                 family = self._family(said)
                 if len(family.rows):
                     found.append((family.rows, np.full(len(family.rows), family.score)))
@@ -96,6 +94,11 @@ class Families:
                 elif scored is not None:
                     scored[1][:] += self.lexicon.levels[level].weight * worth[places]
         return found
+
+    def agreeing(self, said: Sequence[Evidence | None]) -> tuple[Ids, Scores] | None:
+        """Return the rows of the paths that have every value that is said, and their scores; None where none has."""
+        family = self._family(said)
+        return (family.rows, np.full(len(family.rows), family.score)) if len(family.rows) else None
 
     def _family(self, said: Sequence[Evidence | None]) -> Family:
         """Return the paths that have every value that is said; none where nothing is."""

@@ -23,8 +23,9 @@ from postprocess.snap import Snapped, Snapper
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".predict", ".csv")
 _CHANGED = ("id", "level", "was", "became", "rule", "sureness", "left")
-_BLOCK = 1 << 15
-"""So many answers are snapped at once: enough that several processes are worth their start for a tenth of them."""
+_BLOCK = 4096
+_SHARED = 1 << 14
+"""So many answers are snapped at once by several processes: enough that a tenth of them is worth their start."""
 
 _MEANINGS = {
     "exact": "a valid path, up to form",
@@ -79,6 +80,7 @@ def snap_file(
     leave_below: float = 0.0,
     products: Products | None = None,
     changes: str | Path | None = None,
+    processes: int = 1,
 ) -> Summary:
     """Snap one or several files of raw answers and write predictions, one for each id, in the same order.
 
@@ -88,7 +90,7 @@ def snap_file(
         See `read_answers`.
     taxonomy : Taxonomy
         The valid paths; `Taxonomy.from_labels` makes it of training rows.
-    out, schema, products, changes
+    out, schema, products, changes, processes
         See `snap_answers`.
     policy, leave_below
         See `Snapper`.
@@ -101,7 +103,8 @@ def snap_file(
     files = [answers] if isinstance(answers, str | Path) else answers
     check_places(out, changes, files)
     snapper = Snapper(taxonomy, policy, leave_below=leave_below)
-    return snap_answers(read_answers(files, schema), snapper, out, schema, products=products, changes=changes)
+    found = read_answers(files, schema)
+    return snap_answers(found, snapper, out, schema, products=products, changes=changes, processes=processes)
 
 
 def snap_answers(
@@ -154,8 +157,9 @@ def snap_answers(
     rules: Counter[str] = Counter()
     # Both are open before the first answer is snapped: a place where nothing can be written is found at once.
     with _written(out, _columns(out, schema)) as predicted, _written(changes or changes_beside(out), _CHANGED) as kept:
-        for start in range(0, len(ids), _BLOCK):
-            block = slice(start, start + _BLOCK)
+        size = _SHARED if processes > 1 else _BLOCK
+        for start in range(0, len(ids), size):
+            block = slice(start, start + size)
             snapped = snapper.snap_all(
                 said[block],
                 texts=texts and texts[block],

@@ -89,7 +89,7 @@ def parse(answer: str, taxonomy: Taxonomy | Lexicon, levels: Sequence[str] | Non
 
 
 def _plain_object(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed | None:
-    """Return the valid label of a text that is nothing but an object of the levels, which needs no more reading."""
+    """Return the valid label of a text that is an object with the levels by name, which needs no more reading."""
     if text[0] != "{" or text[-1] != "}":
         return None
     try:
@@ -98,7 +98,7 @@ def _plain_object(text: str, names: tuple[str, ...], lexicon: Lexicon) -> Parsed
         return None
     values = [told.get(name) for name in names]
     label = tuple([value for value in values if isinstance(value, str)])
-    if len(told) == len(names) and label in lexicon.taxonomy:
+    if label in lexicon.taxonomy:
         return Parsed(label, (), text, "label", label)
     return None
 

@@ -10,14 +10,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
 Found = TypeVar("Found")
 Work = Callable[[Sequence[Asked]], list[Found]]
 
-LEAST = 1000
+LEAST = 500
 """For fewer items a process is not worth its start."""
 
 
@@ -35,36 +34,58 @@ def shared_out(work: Work[Asked, Found], items: Sequence[Asked], processes: int)
         At most so many, this one among them.
     """
     count = min(processes, len(items) // LEAST)
-    if count < 2 or sys.platform != "linux":
+    # A process that is a helper itself may have none of its own.
+    if count < 2 or sys.platform != "linux" or multiprocessing.current_process().daemon:
         return work(items)
     shares = [items[number::count] for number in range(count)]
-    others = [_begun(work, share) for share in shares[1:]]
-    done = [work(shares[0])]
-    for share, (process, results) in zip(shares[1:], others, strict=True):
-        with results:
-            try:
-                done.append(results.recv())
-            except EOFError:  # it was killed, or failed: then this process does its share, or fails and tells why
-                done.append(work(share))
-        process.join()
+    others = [_Share(work, share) for share in shares[1:]]
+    try:
+        done = [work(shares[0]), *[other.done() for other in others]]
+    finally:
+        for other in others:
+            other.end()
     return [done[place % count][place // count] for place in range(len(items))]
 
 
-def _begun(work: Work[Asked, Found], share: Sequence[Asked]) -> tuple[BaseProcess, Connection[None, list[Found]]]:
-    """Begin a process for a share; return it, and where its results come from."""
-    context = multiprocessing.get_context("fork")
-    results, end = context.Pipe(duplex=False)
-    process = context.Process(target=_do, args=(work, share, end), daemon=True)
-    with end, warnings.catch_warnings():
-        # Python 3.12 warns where there are threads, whose locks nobody would give back; the work waits for none.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process.start()
-    return process, results
+class _Share(Generic[Asked, Found]):
+    """A share of the work, and the process that does it, where one can be had."""
+
+    def __init__(self, work: Work[Asked, Found], items: Sequence[Asked]) -> None:
+        self.work, self.items = work, items
+        context = multiprocessing.get_context("fork")
+        self._results, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(target=_do, args=(work, items, self._results, theirs), daemon=True)
+        with theirs, suppress(OSError), warnings.catch_warnings():
+            # Python 3.12 warns where there are threads, whose locks nobody would give back; the work waits for none.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process.start()
+
+    def done(self) -> list[Found]:
+        """Wait for the results. Where the process was not to be had, was killed or failed, the work is done here."""
+        try:
+            found: list[Found] = self._results.recv()
+        except (EOFError, OSError):
+            return self.work(self.items)
+        return found
+
+    def end(self) -> None:
+        """Give back what the process had; one that nobody waits for any more is ended."""
+        self._results.close()
+        if self._process.pid is not None:
+            self._process.terminate()
+            self._process.join()
 
 
-def _do(work: Work[Asked, Found], share: Sequence[Asked], end: Connection[list[Found], None]) -> None:
+def _do(
+    work: Work[Asked, Found],
+    items: Sequence[Asked],
+    theirs: Connection[None, list[Found]],
+    results: Connection[list[Found], None],
+) -> None:
     # An interrupt is for the process that waits; and what a process that ends soon leaves behind need not be found.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
+    # As long as this process could read them itself, it would wait to be rid of its results when nobody else can.
+    theirs.close()
     with suppress(Exception):
-        end.send(work(share))
+        results.send(work(items))

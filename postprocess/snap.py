@@ -53,7 +53,7 @@ class Snapped(NamedTuple):
 
 
 class Snapper:
-    """Turns malformed answers into valid label paths.
+    """Turns malformed answers into valid label paths. Several threads need one each.
 
     Parameters
     ----------

@@ -136,18 +136,26 @@ class Solver:
         if plain is not None:
             return Case(parsed, values, first, told, said, plain, None)
         keys = [form_key(value) for value in values]
+        case = None
         if all(map(self.lexicon.is_known, keys)):
             rows = self.lexicon.any_order.get("\n".join(sorted(keys)), ())
             if len(rows) == 1:
                 first = self._in_order(self.lexicon.paths[rows[0]], values)
                 local = (np.array(rows, dtype=np.int32), np.array([self.total - 1.0]))
                 return Case(parsed, values, first, told, said, None, local)
-            placed = only_reading(keys, self.lexicon)
-            if placed is not None:
-                first = placed
-                told = tuple([values[place] if place is not None else "" for place in first])
-                said = self._said(told)
-        return Case(parsed, values, first, told, said, None, None)
+            case = self._of_few(parsed, values, only_reading(keys, self.lexicon))
+        elif not parsed.parts and not any(value and found is None for value, found in zip(told, said, strict=True)):
+            case = self._of_few(parsed, values, first)
+        return case or Case(parsed, values, first, told, said, None, None)
+
+    def _of_few(self, parsed: Parsed, values: list[str], reading: Reading | None) -> Case | None:
+        """Return the case of known values that are some of a path's; None where no path has them all."""
+        if reading is None:
+            return None
+        told = tuple([values[place] if place is not None else "" for place in reading])
+        said = self._said(told)
+        local = self.families.agreeing(said)
+        return Case(parsed, values, reading, told, said, None, local) if local else None
 
     def _said(self, told: Sequence[str]) -> tuple[Evidence | None, ...]:
         return tuple([self.likeness.said(value, level) if value else None for level, value in enumerate(told)])

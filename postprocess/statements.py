@@ -76,8 +76,8 @@ def labels_in(text: str, lexicon: Lexicon) -> list[Statement]:
     found: list[Statement] = []
     closed = False
     for line in text.splitlines() if SEPARATOR in text else (text,):
+        rows = _rows_in(line, lexicon)
         joints = line.count(SEPARATOR)
-        rows = [] if joints == len(lexicon.levels) - 1 and _holds_none(line, lexicon) else _rows_in(line, lexicon)
         if not rows or (len(rows) == 1 and joints >= len(lexicon.levels)):
             continue
         for row, denied in rows:
@@ -85,12 +85,6 @@ def labels_in(text: str, lexicon: Lexicon) -> list[Statement]:
                 found.append(Statement(lexicon.paths[row], aside=closed))
                 closed = closed or (joints > 0 and "|" in line)
     return found
-
-
-def _holds_none(line: str, lexicon: Lexicon) -> bool:
-    """Tell whether a line of one value a level holds no valid label: not all between its first and last are known."""
-    parts = line.split(SEPARATOR)[1:-1]
-    return not all(level.find(form_key(part)) for level, part in zip(lexicon.levels[1:-1], parts, strict=True))
 
 
 def _rows_in(text: str, lexicon: Lexicon) -> list[tuple[int, bool]]:

@@ -68,9 +68,10 @@ def snap(
     found = raw_answers(answers, columns)
     asked = None if products is None else read_products(products, columns)
     snapper = Snapper(known, valid, leave_below=leave_below, embed=meanings)
+    processes = int(cores()) if meanings is None else 1
     with progress()("snap", len(found)) as advance:
         summary = snap_answers(
-            found, snapper, out, columns, products=asked, changes=changes, advance=advance, processes=int(cores())
+            found, snapper, out, columns, products=asked, changes=changes, advance=advance, processes=processes
         )
     kept = changes or changes_beside(out)
     if json:

@@ -153,6 +153,8 @@ LINES = "\n".join(f"{name}: {value}" for name, value in zip(NAMES, CIDER, strict
         as_object(CIDER).replace("bulmers", "bulmers (a guess)"),
         f"Not sure, but: {' > '.join(CIDER)}",
         f"{' > '.join(CIDER)} (not sure)",
+        f"supergroup__group__module__brand: {' > '.join(CIDER)}",
+        f"{' > '.join(CIDER)} (format supergroup__group__module__brand)",
         " ".join([JOINED] * 100),
         "| supergroup | group | module | brand |\n|---|---|---|---|\n| " + " | ".join(CIDER) + " |",
         "| Level | Value |\n|---|---|\n"

@@ -1,6 +1,9 @@
+import multiprocessing
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -29,20 +32,92 @@ def test_each_process_does_a_share_where_there_is_much_to_do():
     assert set(shared_out(who, range(2 * LEAST - 1), 2)) == {os.getpid()}
 
 
-@ONLY_LINUX
-@pytest.mark.parametrize("way", ["killed", "failed"])
-def test_what_another_process_did_not_do_is_done_here(way):
+def _state(process):
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def elsewhere(act):
+    """Return work that does `act` first, in another process than this one."""
     here = os.getpid()
 
-    def fragile(items):
+    def work(items):
         if os.getpid() != here:
-            if way == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise MemoryError
-        return doubled(items)
+            act()
+        return [(os.getpid() == here, 2 * item) for item in items]
 
-    items = list(range(2 * LEAST))
-    assert shared_out(fragile, items, 2) == doubled(items)
+    return work
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def failed():
+    raise MemoryError
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("act", [killed, failed])
+def test_what_another_process_did_not_do_is_done_here(act, capfd):
+    items = range(2 * LEAST)
+    assert shared_out(elsewhere(act), items, 2) == [(True, 2 * item) for item in items]
+    assert capfd.readouterr().err == ""
+
+
+@ONLY_LINUX
+def test_what_another_process_told_in_part_is_done_here():
+    here, ready = os.getpid(), multiprocessing.get_context("fork").SimpleQueue()
+
+    def work(items):
+        if os.getpid() != here:
+            ready.put(os.getpid())
+        elif items[0] == 0:
+            child = ready.get()
+            while _state(child) not in "SZ":  # until it waits for somebody to read
+                time.sleep(0.01)
+            os.kill(child, signal.SIGKILL)
+        return [f"{item} " * 1000 for item in items]  # more than a pipe holds
+
+    assert shared_out(work, range(2 * LEAST), 2) == [f"{item} " * 1000 for item in range(2 * LEAST)]
+
+
+@ONLY_LINUX
+def test_an_interrupt_is_for_the_process_that_waits():
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    done = shared_out(elsewhere(interrupted), range(2 * LEAST), 2)
+    assert [here for here, _ in done] == [True, False] * LEAST
+
+
+@ONLY_LINUX
+def test_no_process_outlives_work_that_ends_early():
+    here = os.getpid()
+
+    def work(items):
+        if os.getpid() != here:
+            time.sleep(600)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        shared_out(work, range(2 * LEAST), 2)
+    assert multiprocessing.active_children() == []
+
+
+@ONLY_LINUX
+def test_where_no_process_is_to_be_had_all_is_done_here(monkeypatch):
+    def none():
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", none)
+    items = range(2 * LEAST)
+    assert shared_out(doubled, items, 2) == doubled(items)
+
+
+@ONLY_LINUX
+def test_a_helper_has_no_helpers():
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(shared_out, (doubled, range(2 * LEAST), 2)) == doubled(range(2 * LEAST))
 
 
 @ONLY_LINUX

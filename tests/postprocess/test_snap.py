@@ -154,6 +154,21 @@ def test_known_values_without_the_others(snapper, answer, path):
     assert snapper.snap(answer).path == path
 
 
+def test_a_slip_of_the_finger_is_nearer_than_other_letters():
+    paths = [("pantry", "coles"), ("pantry", "dollar"), ("pantry", "vortex")]
+    snapped = Snapper(Taxonomy(("group", "brand"), dict.fromkeys(paths, 1))).snap("pantry__volrs")
+    assert snapped.path == ("pantry", "coles")
+    assert [change.rule for change in snapped.changes] == ["brand of module"]  # not: it goes best with the rest
+
+
+def test_a_value_that_was_looked_up_counts_no_less_than_one_that_was_not():
+    # So many are nearer than 'eye care' that it is not among those that are looked up, as 'face care' is.
+    others = [("rest", f"hygiene of {number} faces", f"brand {number}") for number in range(31)]
+    paths = [("skin", "face care", "inatur"), ("skin", "eye care", "inatur"), *others]
+    snapper = Snapper(Taxonomy(("group", "module", "brand"), dict.fromkeys(paths, 1)))
+    assert snapper.snap("skin__face hygiene__inatur").path == paths[0]
+
+
 def test_several_processes_say_what_one_says(taxonomy):
     answers = [f"pantry__beans__baked beans__hienz {number % 97}" for number in range(2 * LEAST)]
     answers[5] = "pantry__beans__beans baked__heinz"
