@@ -163,8 +163,9 @@ def test_a_slip_of_the_finger_is_nearer_than_other_letters():
 
 def test_a_value_that_was_looked_up_counts_no_less_than_one_that_was_not():
     # So many are nearer than 'eye care' that it is not among those that are looked up, as 'face care' is.
-    others = [("rest", f"hygiene of {number} faces", f"brand {number}") for number in range(31)]
-    paths = [("skin", "face care", "inatur"), ("skin", "eye care", "inatur"), *others]
+    nearer = [("rest", f"hygiene of {number} faces", f"brand {number}") for number in range(31)]
+    others = [("rest", f"oil {number}", f"brand {number}") for number in range(300)]
+    paths = [("skin", "face care", "inatur"), ("skin", "eye care", "inatur"), *nearer, *others]
     snapper = Snapper(Taxonomy(("group", "module", "brand"), dict.fromkeys(paths, 1)))
     assert snapper.snap("skin__face hygiene__inatur").path == paths[0]
 
