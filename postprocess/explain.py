@@ -63,15 +63,17 @@ class Explainer:
         for number, (level, found) in enumerate(zip(self.lexicon.levels, evidence, strict=True)):
             if found is None or not len(found[0]):
                 continue
-            column = self.lexicon.columns[number][rows]
-            if len(found[0]) == 1:
-                total += level.weight * found[1] * (column == found[0])
-                continue
-            scratch = self._scratch[number]
-            scratch[found[0]] = found[1]
-            total += level.weight * scratch[column]
-            scratch[found[0]] = 0.0
+            total += level.weight * self._worth(number, found, self.lexicon.columns[number][rows])
         return total
+
+    def _worth(self, number: int, found: Evidence, ids: Ids) -> Scores:
+        """Return what the evidence on a level says of each of these values, 0 where it does not speak of one."""
+        known, worth = found
+        scratch = self._scratch[number]
+        scratch[known] = worth
+        told: Scores = scratch[ids]
+        scratch[known] = 0.0
+        return told
 
     def best(self, evidence: Sequence[Evidence | None], keys: Sequence[str | None]) -> tuple[Ids, Scores]:
         """Return the rows of the paths that explain the evidence, and their scores.
@@ -103,9 +105,6 @@ class Explainer:
             if len(ids) < 2 or np.isin(ids, found[0]).all():
                 continue
             ((likeness, gained),) = self.likeness.among([key], number, [ids])
-            scratch = self._scratch[number]
-            scratch[found[0]] = found[1]
-            counted = scratch[ids]
-            scratch[found[0]] = 0.0
+            counted = self._worth(number, found, ids)
             extra += level.weight * np.maximum(np.maximum(gained, _UNLIKE * likeness) - counted, 0.0)[where]
         return extra

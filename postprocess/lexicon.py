@@ -128,11 +128,10 @@ class Lexicon:
                 homes[key].append(number)
         self.homes = {key: tuple(numbers) for key, numbers in homes.items()}
         self.longest = max((key.count(" ") + 1 for key in self.homes), default=1)
-        keys = [[level.keys[i] for level, i in zip(self.levels, ids, strict=True)] for ids in self.columns.T.tolist()]
+        rows = self.columns.T.tolist()
+        keys = [[level.keys[i] for level, i in zip(self.levels, ids, strict=True)] for ids in rows]
         written = [[letters(value) for value in level.values] for level in self.levels]
-        self.whole = _grouped(
-            ["".join([own[i] for own, i in zip(written, ids, strict=True)]) for ids in self.columns.T.tolist()]
-        )
+        self.whole = _grouped(["".join([own[i] for own, i in zip(written, ids, strict=True)]) for ids in rows])
         self.whole = _grouped([squeezed("".join(path)) for path in keys]) | self.whole
         self.openings = frozenset(key.split(" ", 1)[0] for key in self.levels[0].keys)
         self.widest = sum(max(key.count(" ") + 1 for key in level.keys) for level in self.levels)

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -102,6 +103,29 @@ def test_no_process_outlives_work_that_ends_early():
     with pytest.raises(KeyboardInterrupt):
         shared_out(work, range(2 * LEAST), 2)
     assert multiprocessing.active_children() == []
+
+
+FOREVER = """
+import os, sys
+from postprocess.processes import LEAST, shared_out
+here = os.getpid()
+def work(items):
+    if os.getpid() == here:
+        sys.stdin.read()
+    print(os.getpid(), flush=True)
+    return [f"{item} " * 1000 for item in items]  # more than a pipe holds
+shared_out(work, range(2 * LEAST), 2)
+"""
+
+
+@ONLY_LINUX
+def test_no_process_outlives_one_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", FOREVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) != process.pid
+        process.kill()
+        # The end of what it writes: the helper, which writes there as well, has ended, too.
+        assert process.communicate(timeout=60)[0] == b""
 
 
 @ONLY_LINUX

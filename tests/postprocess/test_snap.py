@@ -171,8 +171,8 @@ def test_a_value_that_was_looked_up_counts_no_less_than_one_that_was_not():
 
 
 def test_several_processes_say_what_one_says(taxonomy):
-    answers = [f"pantry__beans__baked beans__hienz {number % 97}" for number in range(2 * LEAST)]
-    answers[5] = "pantry__beans__beans baked__heinz"
+    answers = [f"pantry__beans__baked beans__hienz {number % 97}" for number in range(2 * LEAST + 1)]
+    answers[5] = "pantry__beans__beans baked__heinz"  # right as it is: of the others there is enough for two
     texts = [f"tin {number}" for number in range(len(answers))]
     together = Snapper(taxonomy).snap_all(answers, texts=texts, processes=2)
     assert together == Snapper(taxonomy).snap_all(answers, texts=texts)
