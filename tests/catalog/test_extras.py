@@ -1,4 +1,5 @@
 import importlib.metadata
+import importlib.util
 import json
 import sys
 import tomllib
@@ -31,6 +32,7 @@ def installed(monkeypatch):
 
         monkeypatch.setattr(importlib.metadata, "version", version)
         monkeypatch.setattr(importlib.metadata, "requires", lambda name: REQUIRES)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     return have
 
