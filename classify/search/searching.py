@@ -124,7 +124,7 @@ class Searcher:
     async def _search(self, queries: Iterable[str]) -> None:
         await self.provider.connection.open()
         pending: set[asyncio.Task[tuple[Entry, str]]] = set()
-        waiting, room = iter(queries), 1
+        waiting, room, answered = iter(queries), 1, False
         held: list[Entry] = []
         last = ""
         try:
@@ -144,10 +144,10 @@ class Searcher:
                         continue
                     if not last:
                         self._record(held)
-                        held, room = [], self.pace.concurrency
+                        held, room, answered = [], self.pace.concurrency, True
                         continue
                     held.append(entry)
-                    most = FIRST_FAILURES if room == 1 else self.pace.concurrency + MORE_FAILURES
+                    most = self.pace.concurrency + MORE_FAILURES if answered else FIRST_FAILURES
                     if len(held) >= most and self._stop is None:
                         self._stop = self._gone(f"{len(held)} searches in a row failed, the last with {entry.error}")
             if self._stop is None and last == NO_CONNECTION:
