@@ -34,13 +34,13 @@ def test_it_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> Non
         assert [run(client).status for _ in range(2)] == ["expired", "completed"]
         assert any((tmp_path / "files").iterdir())
         program.send_signal(number)
-        out, errors = program.communicate(timeout=20)
+        out, errors = program.communicate(timeout=60)
     assert (program.returncode, out, errors) == (0, "", "")
 
 
 def test_it_explains_itself() -> None:
     with start("--help") as program:
-        assert "/control/faults" in program.communicate(timeout=20)[0]
+        assert "/control/faults" in program.communicate(timeout=60)[0]
     with start("--faults", '{"nothing": 1}') as program:
-        assert "no such fault: nothing" in program.communicate(timeout=20)[1]
+        assert "no such fault: nothing" in program.communicate(timeout=60)[1]
     assert program.returncode == 2
