@@ -48,6 +48,7 @@ def copy_inputs(job: Job, folder: Path) -> dict[str, Any]:
 
 def _copy(source: Path, folder: Path) -> Path:
     target = folder / source.name
+    # Written under a name that does not end in .gz: what is compressed already is to stay as it is.
     with open(source, "rb") as content, atomic_write(folder / (source.name + ".copy"), binary=True) as out:
         shutil.copyfileobj(content, out)
     return (folder / (source.name + ".copy")).replace(target)
