@@ -124,11 +124,12 @@ class Searcher:
     async def _search(self, queries: Iterable[str]) -> None:
         await self.provider.connection.open()
         pending: set[asyncio.Task[tuple[Entry, str]]] = set()
-        waiting, room, answered = iter(queries), 1, False
+        waiting, answered = iter(queries), False
         held: list[Entry] = []
         last = ""
         try:
             while True:
+                room = self.pace.concurrency if answered else 1
                 while len(pending) < room and self._stop is None and (query := next(waiting, None)) is not None:
                     pending.add(asyncio.create_task(self._one(query)))
                 if not pending:
@@ -144,7 +145,7 @@ class Searcher:
                         continue
                     if not last:
                         self._record(held)
-                        held, room, answered = [], self.pace.concurrency, True
+                        held, answered = [], True
                         continue
                     held.append(entry)
                     most = self.pace.concurrency + MORE_FAILURES if answered else FIRST_FAILURES
