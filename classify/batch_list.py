@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.errors import ShelfmarkError
+from classify.authority import name_all
 from classify.cost_rows import dollars
 from classify.costs import Budget, load_prices
 from classify.engines.books_report import books_report
@@ -58,6 +59,8 @@ class BatchList:
     ----------
     run : Run
         Has sent batches, or may have.
+    base_url : str
+        The address of the provider; empty for the run's, where this machine's user has named it.
 
     Raises
     ------
@@ -65,14 +68,17 @@ class BatchList:
         When it has sent none.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, base_url: str = "") -> None:
         books = read_ledger(run.folder)
         if books is None or "id" not in run.manifest:
             raise ShelfmarkError(f"{run.folder}: has sent no batches; --engine batch does")
         self.run, self.books = run, books
-        options = run.manifest["engine_options"]
-        model = str(asked_options(run).get("llm") or "")
-        self.price = load_prices(run.manifest.get("prices") or None).of(model)
+        if base_url:
+            name_all({"base_url": base_url})
+            run.manifest["engine_options"] = {**run.manifest["engine_options"], "base_url": base_url}
+        options = run.engine_options
+        model = str(options.get("llm") or asked_options(run).get("llm") or "")
+        self.price = load_prices(run.prices).of(model)
         self._url = str(options.get("base_url") or "")
         self.asks = bool(os.environ.get("OPENAI_API_KEY", "").strip())
 

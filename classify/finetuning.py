@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json
+from catalog.files import owned, read_json
 from catalog.messages import LabelPath
 from catalog.schema import Schema
 from catalog.taxonomy import Policy, Taxonomy
@@ -88,7 +88,7 @@ def main(folder: Path, *, quiet: bool) -> None:
     first = os.environ.get("RANK", "0") == "0"
     shown = first and not quiet
     try:
-        with open(folder / ".lock", "w") as lock:
+        with open(folder / ".lock", "a", opener=owned) as lock:
             if first:
                 _lock(lock.fileno(), folder)
             train(
@@ -99,7 +99,8 @@ def main(folder: Path, *, quiet: bool) -> None:
             )
     except ShelfmarkError as error:
         try:
-            (folder / MISTAKE).write_text(str(error), encoding="utf-8")
+            with open(folder / MISTAKE, "w", encoding="utf-8", opener=owned) as out:
+                out.write(str(error))
         except OSError:  # where the disk is full, not even this can be written
             console.tell(str(error))
         sys.exit(2)

@@ -48,7 +48,6 @@ def copy_inputs(job: Job, folder: Path) -> dict[str, Any]:
 
 def _copy(source: Path, folder: Path) -> Path:
     target = folder / source.name
-    # Written under a name that does not end in .gz: what is compressed already is to stay as it is.
-    with open(source, "rb") as content, atomic_write(folder / (source.name + ".copy"), binary=True) as out:
+    with open(source, "rb") as content, atomic_write(target, binary=True, packed=True) as out:
         shutil.copyfileobj(content, out)
-    return (folder / (source.name + ".copy")).replace(target)
+    return target

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from catalog.errors import ShelfmarkError
+from catalog.files import owned
 
 
 class GrowingLines:
@@ -18,24 +19,29 @@ class GrowingLines:
     Parameters
     ----------
     path : Path
-        The file; made when missing.
+        The file; made when missing. It is no link: what it leads to may be anybody's.
     keep : int, optional
         Keep so many of the lines that are there already, and cut off the rest.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the name stands for a link, or for no file.
     """
 
     def __init__(self, path: Path, keep: int | None = None) -> None:
         self.path = path
         self.lines = 0
         end = 0
-        if path.exists():
-            with open(path, "rb") as stream:
+        if os.path.lexists(path):
+            with open(path, "rb", opener=owned) as stream:
                 for line in stream:
                     if not line.endswith(b"\n") or self.lines == keep:
                         break
                     end += len(line)
                     self.lines += 1
         # Without a buffer: after a write that failed (a full disk), closing must not try it again.
-        self._stream = open(path, "ab", buffering=0)  # noqa: SIM115 -- closed by close()
+        self._stream = open(path, "ab", buffering=0, opener=owned)  # noqa: SIM115 -- closed by close()
         if self._stream.seek(0, os.SEEK_END) != end:
             self._stream.truncate(end)
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.context import join_context
 from catalog.errors import ShelfmarkError, nearest_place
-from catalog.files import atomic_folder, content_hash, read_json, write_json
+from catalog.files import atomic_folder, content_hash, read_json, require_inside, write_json
+from catalog.json_reader import checked as as_kind
 from catalog.messages import Prediction
 from catalog.products import Products, join_products, products_from_frame, read_products
 from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
+from classify.authority import name_all, require_named
 from classify.contexts import check_learns, context_options
 from classify.engines.levels import LevelsEngine
 from classify.names import STRATEGIES
 from classify.progress import Progress, silent
 from classify.registry import answer_form, default_engine, engine_options, find, make_engine, own_llm
 from classify.strategies.base import check_options
+from finetune.fitted import Fitted
 
 FORMAT = 1
 KEYS = {"strategy", "schema", "options", "seed", "files"}
@@ -30,6 +34,38 @@ BLOCK_ROWS = 2048
 Table = pd.DataFrame | Products | str | Path
 """Products as people have them: a pandas frame, a file or folder, or products already read."""
 Tables = Table | Sequence[Table]
+
+
+FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
+
+
+class ModelFile(BaseModel):
+    """What ``model.json`` says of a model.
+
+    Attributes
+    ----------
+    format : int
+        Of the folder.
+    strategy : str
+        Its name.
+    schema_ : dict
+        The columns; in the file ``schema``.
+    options : dict
+        The strategy's.
+    seed : int
+        Of the fit.
+    files : dict of str to str
+        The SHA-256 of each file beside it.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    format: int
+    strategy: str
+    schema_: dict[str, Any] = Field(alias="schema")
+    options: dict[str, Any]
+    seed: int = Field(ge=0)
+    files: dict[FileName, str]
 
 
 class Model:
@@ -214,6 +250,7 @@ def fit(
         check_learns(strategy)
         options = context_options(strategy, options, Path(context))
     checked = check_options(chosen.options_class, strategy, options)
+    name_all(checked.model_dump())
     parts: Sequence[Table] = [train] if isinstance(train, pd.DataFrame | Products | str | Path) else train
     products = join_products([_products(part, schema, labels=True) for part in parts])
     if context is not None:
@@ -222,7 +259,7 @@ def fit(
     return Model(chosen.fit(products, schema, checked, seed=seed, progress=progress, work=place), schema, seed=seed)
 
 
-def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> Model:
+def load(folder: str | Path, *, strategy: str | None = None, trust: bool = False, **options: Any) -> Model:
     """Read a model that was saved.
 
     Parameters
@@ -231,22 +268,28 @@ def load(folder: str | Path, *, strategy: str | None = None, **options: Any) -> 
         What `Model.save` or ``classify fit --out`` wrote.
     strategy : str, optional
         The strategy that the model must be of.
+    trust : bool
+        Take its prompt template, and what it names on this machine, though neither was given here: a model from
+        somebody else is data but for these.
     **options
         Options to use in place of those that it was fitted with.
 
     Raises
     ------
     ShelfmarkError
-        When the folder is no model, damaged, of another version or of another strategy.
+        When the folder is no model, damaged, of another version or of another strategy, or it has a prompt template
+        that was not given on this machine.
     """
     about = describe(folder, strategy)
+    own = own_options(folder, about, options, trust=trust)
     for name, written in about["files"].items():
         file = Path(folder) / name
         if not file.is_file() or content_hash(file) != written:
             raise ShelfmarkError(f"{file}: {'damaged' if file.exists() else 'missing'}; fit the model again")
     schema = Schema.from_dict(about["schema"])
     chosen = find("strategy", STRATEGIES, about["strategy"])
-    checked = check_options(chosen.options_class, about["strategy"], {**about["options"], **options})
+    checked = check_options(chosen.options_class, about["strategy"], {**own, **options})
+    name_all({name: value for name, value in checked.model_dump().items() if name in options})
     strategy_ = chosen.load(Path(folder), schema, checked, seed=about["seed"])
     return Model(strategy_, schema, seed=about["seed"], folder=Path(folder))
 
@@ -264,12 +307,53 @@ def describe(folder: str | Path, strategy: str | None = None) -> dict[str, Any]:
         raise ShelfmarkError(
             f"{folder}: not a model{nearest_place(folder)}; make one with classify fit --train TRAIN --out {folder}"
         )
+    require_inside(folder)
     about: dict[str, Any] = read_json(file)
     if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= KEYS:
         raise ShelfmarkError(f"{folder}: a model of another version of shelfmark; fit it again")
+    as_kind(ModelFile, about, str(file), "fit the model again")
     if strategy is not None and about["strategy"] != strategy:
         raise ShelfmarkError(f"{folder}: a model of strategy {about['strategy']}; use --strategy {about['strategy']}")
     return about
+
+
+def require_own_base(folder: str | Path, *, trust: bool = False) -> None:
+    """Refuse a fine-tuned model that names a base on this machine which this machine's user did not.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the user has neither given nor confirmed it, or the folder is no such model.
+    """
+    base = Fitted.read(folder).base
+    describe(folder)
+    require_named({"base": base}, Path(folder) / "model.json", trust=trust)
+
+
+def own_options(
+    folder: str | Path, about: dict[str, Any], given: Container[str], *, trust: bool = False
+) -> dict[str, Any]:
+    """Return the options of a saved model that are not given otherwise.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The model.
+    about : dict
+        What `describe` says of it.
+    given : container of str
+        Options that the user gave in their place.
+    trust : bool
+        As in `load`.
+
+    Raises
+    ------
+    ShelfmarkError
+        When one of them only this machine's user may decide on, who has neither given nor confirmed it.
+    """
+    own = {name: value for name, value in about["options"].items() if name not in given}
+    require_named(own, Path(folder) / "model.json", trust=trust)
+    return own
 
 
 def _products(table: Table, schema: Schema, *, labels: bool) -> Products:

@@ -200,7 +200,7 @@ def plan_run(folder: Path, options: dict[str, Any]) -> Planned:
     run = RunDirectory.open(folder)
     # What the run may cost, and by which prices, was said when it was begun.
     cap = options.get("max_cost", run.manifest.get("max_cost"))
-    prices = load_prices(options.get("prices") or run.manifest.get("prices") or None)
+    prices = load_prices(options.get("prices") or run.prices)
     asked = plan_requests(run, options.get("llm", ""), options.get("max_tokens"), prices)
     base = base_of(asked.model)
     made = ProviderPlan(token_counts(base), base, None, asked)

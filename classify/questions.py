@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError
@@ -19,6 +18,7 @@ from classify.names import STRATEGIES
 from classify.registry import find, make_engine, own_llm
 from classify.rundir import NO_LLM, RunDirectory
 from classify.spending import PAID_BEFORE, begin_paying
+from classify.strategies.base import check_options
 from classify.trust import Trust
 from rag.prompts import Prompt
 from rag.tokens import token_counter
@@ -33,12 +33,14 @@ def asked_options(run: RunDirectory) -> dict[str, Any]:
     Raises
     ------
     ShelfmarkError
-        When the model is not on this machine.
+        When the model is not on this machine, or the run names what only this machine's user may.
     """
-    strategy, options = run.manifest["strategy"], run.manifest["options"]
-    checked = find("strategy", STRATEGIES, strategy).options_class(**options)
-    folder = Path(run.manifest["model"] or run.folder / "model")
-    return own_llm(strategy, run.manifest["engine"], run.manifest["engine_options"], folder, checked)
+    strategy = run.manifest["strategy"]
+    chosen = find("strategy", STRATEGIES, strategy)
+    if not hasattr(chosen, "own_llm"):
+        return run.engine_options
+    checked = check_options(chosen.options_class, strategy, run.options)
+    return own_llm(strategy, run.manifest["engine"], run.engine_options, run.model_folder, checked)
 
 
 def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None:
@@ -49,7 +51,7 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
     ShelfmarkError
         When the engine is of no use; what was answered is kept.
     """
-    options = run.manifest["options"]
+    options = run.options
     engine: Any = make_engine(run.manifest["engine"], asked_options(run), run.answer_form())
     paths = [run.folder / name for name in files]
     books = isinstance(engine, KeepsBooks)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from catalog.context import stream_joined
@@ -21,6 +20,7 @@ from catalog.products import Products, stream_products
 from classify import questions
 from classify.answers import AnswerReader
 from classify.asking import read_answers, tally, unanswered
+from classify.authority import name_all
 from classify.held_out import HELD_OUT
 from classify.job import MONEY
 from classify.lines import GrowingLines, count_lines, read_lines
@@ -76,7 +76,9 @@ class Run(RunDirectory):
         """
         check_stage(until)
         if "runs" in self.manifest:
-            return  # an ensemble: made whole, or not at all
+            if not self.page.is_file():
+                try_report(self)  # an ensemble is made whole, or not at all, but for its page
+            return
         with self.locked():
             mine = self.manifest
             kept = {name: mine.get(name) for name in ("engine_options", *MONEY)}
@@ -84,6 +86,7 @@ class Run(RunDirectory):
             if engine is not None or engine_options:
                 self._change_engine(engine or self.manifest["engine"], engine_options)
             if money:
+                name_all(money)
                 self.record(**money)
             self.mend()
             if again:
@@ -200,7 +203,7 @@ class Run(RunDirectory):
         options = self.manifest["options"]
         if not options.get("calibrate") or (self.folder / HELD_OUT).is_file():
             return
-        if not (Path(self.manifest["model"] or self.folder / "model") / "model.json").is_file():
+        if not (self.model_folder / "model.json").is_file():
             raise ShelfmarkError(
                 f"{self.folder}: its requests were written for no LLM, and the model is not here to write those about "
                 "held-out rows; resume it where it was made, or begin again with --until requests or --calibrate 0"

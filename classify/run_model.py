@@ -25,15 +25,13 @@ def fitted(run: RunDirectory) -> Model:
     ShelfmarkError
         When the model, or what it is to be fitted on, is missing or has changed, or the fit could cost too much.
     """
-    name, options = run.manifest["strategy"], run.manifest["options"]
+    name, options, own = run.manifest["strategy"], run.options, run.model_folder
     if run.manifest["model"] is not None:
-        run.require_unchanged("model", Path(run.manifest["model"]) / "model.json")
-        return _told(run, load(run.manifest["model"], strategy=name, **options))
-    own = run.folder / "model"
+        return _told(run, load(own, strategy=name, trust=run.trust, **options))
     if not (own / "model.json").is_file():
         run.timed("fit", lambda: _fit(run, own))
     # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
-    return _told(run, load(own, **options))
+    return _told(run, load(own, trust=run.trust, **options))
 
 
 def _told(run: RunDirectory, model: Model) -> Model:
@@ -48,12 +46,12 @@ def _fit(run: RunDirectory, out: Path) -> int:
     for name, file in training_files(places).items():
         run.require_unchanged(name, file)
     train = join_products([read_products(place, run.schema, labels=True) for place in places])
-    name, seed, options = run.manifest["strategy"], run.manifest["seed"], run.manifest["options"]
+    name, seed, options = run.manifest["strategy"], run.manifest["seed"], run.options
     if run.context is not None and learns(name):
         train = join_context(train, run.context)
     check_fit(run, train)
     how: dict[str, Any] = {"schema": run.schema, "seed": seed, "progress": run.progress, "work": work_folder(out)}
-    money = {key: run.manifest.get(key) for key in ("max_cost", "prices")}
+    money = {"max_cost": run.manifest.get("max_cost"), "prices": run.prices}
     known = find("strategy", STRATEGIES, name).options_class.model_fields
     options = {**options, **{key: value for key, value in money.items() if value not in (None, "") and key in known}}
     fit(train, strategy=name, **how, **options).save(out)

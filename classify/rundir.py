@@ -13,10 +13,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from catalog.errors import ShelfmarkError, nearest_place
-from catalog.files import content_hash, read_json, temporary_name, write_json
+from catalog.files import (
+    clear_leftovers,
+    content_hash,
+    owned,
+    place_inside,
+    read_json,
+    require_plain,
+    temporary_name,
+    write_json,
+)
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED, LOST
+from classify.authority import name_all, require_named
 from classify.engines.forms import AnswerForm
 from classify.engines.ledger import read_ledger
 from classify.held_out import HELD_OUT
@@ -46,18 +56,22 @@ class RunDirectory:
         What ``manifest.json`` says.
     progress : Progress
         Opens a progress bar.
+    trust : bool
+        Whether the user confirms the prompt template and the paths that the manifest names.
     """
 
     folder: Path
     manifest: dict[str, Any]
     progress: Progress = field(default=silent)
+    trust: bool = field(default=False)
     _fresh: bool = field(default=False, init=False, repr=False)
 
     @classmethod
-    def start(cls, folder: Path, job: Job, *, progress: Progress = silent) -> Self:
+    def start(cls, folder: Path, job: Job, *, progress: Progress = silent, trust: bool = False) -> Self:
         """Make the directory for a job, or find it where the same job was started before.
 
-        All input is read and checked here, before anything is computed.
+        All input is read and checked here, before anything is computed. The job is the user's own: what it names is
+        remembered (`classify.authority`).
 
         Raises
         ------
@@ -65,8 +79,11 @@ class RunDirectory:
             When an input is wrong, or the directory belongs to another job or holds something else.
         """
         wanted = job.identity()
+        name_all(wanted["options"])
+        name_all(wanted["engine_options"])
+        name_all({"prices": wanted["prices"]})
         if (folder / "manifest.json").is_file():
-            run = cls.open(folder, progress=progress)
+            run = cls.open(folder, progress=progress, trust=trust)
             try:
                 require_same(folder, run.manifest, wanted)
                 run.manifest["engine_options"] = wanted["engine_options"]  # those that change no answer may differ
@@ -79,28 +96,64 @@ class RunDirectory:
                 run._discard()
         if folder.exists() and not (folder.is_dir() and all(map(_left_by_start, folder.iterdir()))):
             raise ShelfmarkError(f"{folder}: not a run, and not empty; choose another --run")
+        if folder.exists():
+            require_plain(folder)
         copied = copy_inputs(job, folder)
         manifest = {"format": FORMAT, **wanted, **copied, "started": now(), **provenance(), "stages": {}}
         write_json(folder / "manifest.json", manifest)
-        run = cls(folder, manifest, progress)
+        run = cls(folder, manifest, progress, trust)
         run._fresh = True
         return run
 
     @classmethod
-    def open(cls, folder: Path, *, progress: Progress = silent) -> Self:
-        """Read a run directory.
+    def open(cls, folder: Path, *, progress: Progress = silent, trust: bool = False) -> Self:
+        """Read a run directory, which may be somebody else's.
 
         Raises
         ------
         ShelfmarkError
-            When it is none, or of another version.
+            When it is none, of another version, or has a link in it.
         """
         if not (folder / "manifest.json").is_file():
             raise ShelfmarkError(f"{folder}: not a run directory, it has no manifest.json{nearest_place(folder)}")
+        require_plain(folder)
         manifest = read_json(folder / "manifest.json")
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ShelfmarkError(f"{folder}: a run of another version of shelfmark; start a new one")
-        return cls(folder, manifest, progress)
+        return cls(folder, manifest, progress, trust)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The strategy's options, as far as the user has given or confirmed what is no data of them."""
+        options: dict[str, Any] = self.manifest["options"]
+        self._require_named(options)
+        return options
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """The engine's options; likewise."""
+        options: dict[str, Any] = self.manifest["engine_options"]
+        self._require_named(options)
+        return options
+
+    @property
+    def prices(self) -> str | None:
+        """A file of prices; None where there is none."""
+        prices = self.manifest.get("prices") or None
+        self._require_named({"prices": prices})
+        return None if prices is None else str(prices)
+
+    @property
+    def model_folder(self) -> Path:
+        """The model that was given, which has not changed, or its own."""
+        given = self.manifest["model"]
+        if given is None:
+            return self.folder / "model"
+        self.require_unchanged("model", Path(given) / "model.json")
+        return Path(given)
+
+    def _require_named(self, options: dict[str, Any]) -> None:
+        require_named(options, self.folder / "manifest.json", trust=self.trust)
 
     @property
     def schema(self) -> Schema:
@@ -110,12 +163,14 @@ class RunDirectory:
     @property
     def test(self) -> Path:
         """The run's own copy of the products."""
-        return self.folder / str(self.manifest["test"])
+        return place_inside(self.folder, self.manifest["test"], "the manifest (test)")
 
     @property
     def context(self) -> Path | None:
         """The run's own copy of what the web says of products; None where it was given none."""
-        return self.folder / str(self.manifest["context"]["file"]) if "context" in self.manifest else None
+        if "context" not in self.manifest:
+            return None
+        return place_inside(self.folder, self.manifest["context"]["file"], "the manifest (context)")
 
     @property
     def predictions(self) -> Path:
@@ -212,6 +267,10 @@ class RunDirectory:
         if engine != before:
             self.require_no_batches()
         kept = self.manifest["engine_options"] if engine == before else {}
+        name_all(given)
+        if given.get("base_url") and self.manifest["options"].get("base_url"):
+            # Of the strategy, too: it would go before what is the engine's usual one.
+            self.manifest["options"] = {**self.manifest["options"], "base_url": given["base_url"]}
         checked = engine_options(engine, {**kept, **given}, self.manifest["strategy"])
         options = checked.model_dump()
         changed = sorted(name for name in kept if options[name] != kept[name] and name not in checked.free)
@@ -260,13 +319,12 @@ class RunDirectory:
         ShelfmarkError
             When another process is working on it.
         """
-        with open(self.folder / ".lock", "w") as lock:
+        with open(self.folder / ".lock", "a", opener=owned) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise ShelfmarkError(f"{self.folder}: another process is working on this run; wait for it") from None
-            for leftover in self.folder.glob(".*.tmp"):  # of a killed process: nobody else holds the lock
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            clear_leftovers(self.folder, alone=True)  # nobody else holds the lock
             yield
 
     def _has(self, stage: str) -> bool:

@@ -20,6 +20,7 @@ from rag.crossencoder import POOL, Reranker
 from rag.index import Index
 from rag.retrieve import Neighbours, Shortlist, shortlist
 from rag.vote import Vote, held_out_rows, shortlist_as_if_new
+from student.encoding import NO_SENTENCES
 from student.tree import TreeClassifier
 
 TREE_PATHS = 20
@@ -191,7 +192,10 @@ def load_tree(folder: Path, policy: Policy) -> tuple[TreeClassifier, list[Ranked
         raise ShelfmarkError(f"--policy {policy}: this model was fitted with {facts['policy']}; fit another one")
     held = [([tuple(path) for path in paths], chances) for paths, chances in facts["held_out"]]
     choice = None if facts["choice"] is None else Choice.from_dict(facts["choice"])
-    return TreeClassifier.load(folder / "tree"), held, choice
+    tree = TreeClassifier.load(folder / "tree")
+    if tree.judge.encoder.sentences != NO_SENTENCES:  # beside an index it is fitted without: it may not name any here
+        raise ShelfmarkError(f"{folder / 'tree'}: damaged (an encoder that was not asked for); fit the model again")
+    return tree, held, choice
 
 
 def ranked(paths: list[list[LabelPath]], chances: NDArray[np.float64]) -> list[Ranked]:

@@ -27,6 +27,7 @@ from classify.progress import silent
 from classify.provider.record import Record
 from classify.registry import find
 from classify.rundir import RunDirectory
+from classify.strategies.base import check_options
 from classify.token_counts import token_counts
 
 PAID_BEFORE = "paid_before"
@@ -63,7 +64,7 @@ def begin_paying(run: RunDirectory, engine: Any, files: list[Path], again: bool)
         if cap is not None and engine.name != "neighbours":
             raise ShelfmarkError(f"--max-cost: the engine {engine.name} is not paid by tokens; see --gpu-price")
         return None
-    price = load_prices(run.manifest.get("prices") or None).of(options.llm)
+    price = load_prices(run.prices).of(options.llm)
     books = isinstance(engine, KeepsBooks)
     if price is None and cap is None and not books:
         return None
@@ -169,8 +170,8 @@ def check_fit(run: RunDirectory, train: Products) -> None:
         return
     if Record(work_folder(run.folder / "model")).made("job"):
         return  # it is paid
-    figures = find("strategy", STRATEGIES, "openai").options_class(**options)
-    prices, counts = load_prices(run.manifest.get("prices") or None), token_counts(figures.base)
+    figures = check_options(find("strategy", STRATEGIES, "openai").options_class, "openai", run.options)
+    prices, counts = load_prices(run.prices), token_counts(figures.base)
     engine, seed = run.manifest["engine_options"], run.manifest["seed"]
     model = engine.get("llm") or tuned_from(figures.base)
     how = run.schema, figures

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError
-from catalog.files import atomic_write, read_json, write_json
+from catalog.files import atomic_write, owned, read_json, require_plain, write_json
 from catalog.messages import LabelPath
 from finetune.examples import Example, Turn
 from finetune.recipe import Recipe
@@ -180,10 +180,11 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     ShelfmarkError
-        When one does.
+        When one does, or there is a link in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".begun", "w") as file:
+    require_plain(folder)
+    with open(folder / ".begun", "a", opener=owned) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

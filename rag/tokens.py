@@ -54,7 +54,7 @@ def token_counter(name: str) -> TokenCounter:
         return estimate_tokens
     library = require("transformers", "embed")
     try:
-        tokenizer = library.AutoTokenizer.from_pretrained(name)
+        tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # the library raises many kinds for a name that it cannot find
         raise ShelfmarkError(
             f"--tokenizer {name}: cannot be loaded ({first_line(error)}); check the name, the folder or the network"

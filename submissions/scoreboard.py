@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from catalog.errors import ShelfmarkError, nearest
-from catalog.files import atomic_write
+from catalog.files import atomic_write, owned
 from catalog.tables import Row, read_table
 from submissions.archive import check_name
 
@@ -232,7 +232,7 @@ def _locked(path: Path) -> Iterator[None]:
     The lock is on a file of its own, as the scoreboard itself is replaced whenever it changes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "ab") as lock:
+    with open(path.with_name(f".{path.name}.lock"), "ab", opener=owned) as lock:
         # Windows has no such lock; there, two commands at the very same moment may lose a row.
         if sys.platform != "win32":
             import fcntl

@@ -29,6 +29,14 @@ def _read_certificates_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let what tests name be remembered elsewhere than in the home of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 SCHEMA = PRESETS["indoml"]
 TRAIN_ROWS, TEST_ROWS = 260, 90
 

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from classify.commands.app import app
-from classify.commands.options import RunArgument
+from classify.commands.options import RunArgument, UrlOption
 from classify.console import advise, show
 
 
 @app.command()
 def batches(
     run: RunArgument,
+    base_url: UrlOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again until all have ended.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop them; what is done is paid, and kept.")] = False,
     every: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks, with --watch.")] = 30.0,
@@ -26,7 +27,7 @@ def batches(
     from classify.batch_list import BatchList, batch_table
     from classify.run import Run
 
-    found = BatchList(Run.open(run))
+    found = BatchList(Run.open(run), base_url or "")
     if cancel:
         stopped = found.cancel()
         what = "1 batch" if stopped == 1 else f"{stopped:,} batches"

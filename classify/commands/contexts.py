@@ -9,7 +9,7 @@ import typer
 
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app
-from classify.commands.options import PricesOption, SchemaOption
+from classify.commands.options import PricesOption, SchemaOption, TrustOption
 from classify.console import is_quiet
 
 
@@ -25,6 +25,7 @@ def context(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="The products of a run of which it is not sure (--below).")] = None,
     below: Annotated[float, typer.Option(min=0, max=1, help="With --run: those with less confidence.")] = 0.7,
+    trust: TrustOption = False,
     model: Annotated[
         Path | None, typer.Option(help="The rows that a rag model holds out, to learn how far to trust the answers.")
     ] = None,
@@ -66,7 +67,7 @@ def context(
         max_tokens=max_tokens,
         timeout=timeout,
     )
-    wanted = Wanted(out, products or [], schema, run, below, model, calibrate, limit, retry_failed)
+    wanted = Wanted(out, products or [], schema, run, below, model, calibrate, limit, retry_failed, trust)
     if plan:
         typer.echo(plan_searches(wanted, options, max_cost))
     elif search is None:

@@ -45,6 +45,7 @@ def classify(
     gpu_price: o.PriceOption = None,
     max_cost: o.CostOption = None,
     prices: o.PricesOption = None,
+    trust: o.TrustOption = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version.", rich_help_panel=PROGRAM)] = False,
 ) -> None:
     """Classify products: classify --strategy rag --train TRAIN --test TEST."""
@@ -76,7 +77,7 @@ def classify(
     from catalog.schema import Schema, load_schema
     from classify.contexts import context_options
     from classify.job import Job
-    from classify.model import describe
+    from classify.model import describe, own_options
     from classify.names import ENGINES, STRATEGIES
     from classify.presets import load_preset
     from classify.registry import find
@@ -100,7 +101,10 @@ def classify(
     if model is not None:
         about = describe(model, strategy)
         strategy, seed = about["strategy"], about["seed"]
-        columns, given = Schema.from_dict(about["schema"]), {**about["options"], **given}
+        if base_url is not None and about["options"].get("base_url"):
+            given["base_url"] = base_url
+        own = own_options(model, about, given, trust=trust)
+        columns, given = Schema.from_dict(about["schema"]), {**own, **given}
     else:
         strategy, columns = strategy or "rag", load_schema(schema)
     chosen = find("strategy", STRATEGIES, strategy)
@@ -127,7 +131,7 @@ def classify(
         context=context,
     )
     folder = run or _new_folder(f"{strategy}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-    execute(folder, lambda: Run.start(folder, job, progress=progress()), until=until)
+    execute(folder, lambda: Run.start(folder, job, progress=progress(), trust=trust), until=until)
 
 
 def _new_folder(name: str) -> Path:

@@ -32,13 +32,14 @@ def resume(
     gpu_price: o.PriceOption = None,
     max_cost: o.CostOption = None,
     prices: o.PricesOption = None,
+    trust: o.TrustOption = False,
 ) -> None:
     """Carry on where a run stopped, here or on another machine."""
     from classify.run import Run
 
     execute(
         run,
-        lambda: Run.open(run, progress=progress()),
+        lambda: Run.open(run, progress=progress(), trust=trust),
         until=until,
         engine=engine,
         again=retry_failed,

@@ -9,7 +9,7 @@ import typer
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.taxonomy import POLICIES
-from classify.commands.parameters import ENGINE, HOW, MONEY, Option, completing, group
+from classify.commands.parameters import ENGINE, HOW, MONEY, PROGRAM, Option, completing, group
 from classify.names import ENCODERS, ENGINES, PRESETS, RECIPES, STAGES, STRATEGIES, runs, tables
 
 if TYPE_CHECKING:
@@ -82,6 +82,14 @@ UrlOption = Annotated[
     typer.Option(
         help="Of an OpenAI-compatible API, by default OPENAI_BASE_URL or http://localhost:8000/v1 (server, openai).",
         rich_help_panel=ENGINE,
+    ),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Take the prompt template of a model or run from somebody else, and the files that it names here.",
+        rich_help_panel=PROGRAM,
     ),
 ]
 StopOption = Annotated[

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from catalog.files import owned
 from classify.costs import Load
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS
 from classify.engines.ledger import Chunk, Ledger
@@ -93,7 +94,7 @@ class ChunkWriter:
         self._end()
         number = len(self._chunks) + 1
         self._chunks.append(Chunk(number, "", self._options, 0, 0, Load(), again=self._again))
-        self._stream = open(self._path(self._chunks[-1]), "wb")  # noqa: SIM115 -- closed by _end
+        self._stream = open(self._path(self._chunks[-1]), "wb", opener=owned)  # noqa: SIM115 -- closed by _end
         self._hash = hashlib.sha256()
 
     def _path(self, chunk: Chunk) -> Path:

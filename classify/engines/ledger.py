@@ -177,6 +177,11 @@ class Ledger:
 
     def output(self, chunk: Chunk, batch: str, kind: str) -> Path:
         """Return the file that comes of a batch: its ``output`` or its ``errors``."""
+        if "/" in batch or "\0" in batch:
+            raise ShelfmarkError(
+                f"{self.folder / BOOKS}: a batch called {batch[:80]!r}, as no provider calls any; put the books back "
+                "from a copy"
+            )
         return self.folder / f"{chunk.number:04d}.{batch}.{kind}.jsonl"
 
     def outputs(self, chunk: Chunk, batch: str) -> list[Path]:

@@ -120,8 +120,10 @@ class TransformersEngine:
             )
             more["device_map"] = {"": device}  # weights that are packed are not moved afterwards
         try:
-            tokenizer = library.AutoTokenizer.from_pretrained(options.llm)
-            model = library.AutoModelForCausalLM.from_pretrained(options.llm, dtype=options.dtype, **more)
+            tokenizer = library.AutoTokenizer.from_pretrained(options.llm, trust_remote_code=False)
+            model = library.AutoModelForCausalLM.from_pretrained(
+                options.llm, dtype=options.dtype, trust_remote_code=False, **more
+            )
         except Exception as error:  # the library raises many kinds
             raise not_loaded("--llm", options.llm, error, SMALLER) from None
         quantized = bool(getattr(model, "is_quantized", False))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json
+from catalog.files import read_json, require_plain
+from classify.authority import name_all, require_address
 from classify.model import work_folder
 from classify.provider.client import Provider, RefusedError
 from classify.provider.following import events, look_up
@@ -15,13 +16,15 @@ from classify.provider.record import FILE, Record
 DONE = "tuning.json"
 
 
-def standing(folder: Path) -> dict[str, Any]:
+def standing(folder: Path, base_url: str = "") -> dict[str, Any]:
     """Return what is known of the fine-tune of a model.
 
     Parameters
     ----------
     folder : Path
         Of the model, or that in which its fit keeps what it needs to go on.
+    base_url : str
+        The address of the provider; empty for the one of the fit, where this machine's user has named it.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def standing(folder: Path) -> dict[str, Any]:
         about: dict[str, Any] = read_json(folder / DONE)
         return about
     record, job = _begun(folder)
-    provider = Provider(record.wanted["url"])
+    provider = _provider(record, base_url)
     now = look_up(provider, job)
     curve = [
         {name: number for name, number in event.data.items() if isinstance(number, int | float)}
@@ -56,8 +59,8 @@ def standing(folder: Path) -> dict[str, Any]:
     }
 
 
-def cancel(folder: Path) -> str:
-    """Cancel the fine-tune of a model, and return its id.
+def cancel(folder: Path, base_url: str = "") -> str:
+    """Cancel the fine-tune of a model, and return its id; `base_url` as in `standing`.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def cancel(folder: Path) -> str:
     if (folder / DONE).is_file():
         raise ShelfmarkError(f"{folder}: its fine-tune has succeeded; there is nothing to cancel")
     record, job = _begun(folder)
-    provider = Provider(record.wanted["url"])
+    provider = _provider(record, base_url)
     status = look_up(provider, job).status
     if status in ("succeeded", "failed", "cancelled"):
         raise ShelfmarkError(f"{job}: it has ended: {status}; there is nothing to cancel")
@@ -108,10 +111,21 @@ def check_unpaid(out: Path) -> None:
         )
 
 
+def _provider(record: Record, base_url: str) -> Provider:
+    """Return the provider of a fit; the record may come from somebody else, and a key goes nowhere on its word."""
+    if base_url:
+        name_all({"base_url": base_url})
+        return Provider(base_url)
+    url = str(record.wanted["url"])
+    require_address(url, record.file)
+    return Provider(url)
+
+
 def _begun(folder: Path) -> tuple[Record, str]:
     place = next((place for place in (folder, work_folder(folder)) if (place / FILE).is_file()), None)
     if place is None:
         raise ShelfmarkError(f"{folder}: no fine-tune of a provider's; classify fit --strategy openai begins one")
+    require_plain(place)
     record = Record(place)
     job = record.made("job")
     if not job:

@@ -61,19 +61,27 @@ def about(run: RunDirectory) -> dict[str, Pairs]:
     return {"Options": chosen, "Time and money": taken.pairs, "Versions": versions, "Inputs": inputs}
 
 
-def _paid(manifest: dict[str, Any]) -> float | None:
+DEEPEST = 8
+"""Ensembles of ensembles, at most, whose costs are added up."""
+
+
+def _paid(manifest: dict[str, Any], deep: int = 0) -> float | None:
     """Return what a run's answers cost, or those of the runs it was voted over; None where nobody can tell."""
     if "runs" not in manifest:
         asking = manifest.get("asking")
         return asking.get("cost") if asking and manifest["engine"] != NO_LLM else 0.0
+    if deep == DEEPEST:
+        return None
     costs = []
     for number, folder in enumerate(manifest["runs"], 1):
         try:
-            run = RunDirectory.open(Path(folder))
-            same = content_hash(run.predictions) == manifest["inputs"].get(f"predictions {number}")
+            # Only where they are the very ones is anything else read there.
+            file = Path(folder) / "predictions.jsonl"
+            if not file.is_file() or content_hash(file) != manifest["inputs"].get(f"predictions {number}"):
+                return None
+            costs.append(_paid(RunDirectory.open(Path(folder)).manifest, deep + 1))
         except (ShelfmarkError, OSError):
             return None
-        costs.append(_paid(run.manifest) if same else None)
     known = [cost for cost in costs if cost is not None]
     return sum(known) if len(known) == len(costs) else None
 

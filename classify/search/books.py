@@ -10,6 +10,7 @@ import fcntl
 from pathlib import Path
 
 from catalog.errors import ShelfmarkError
+from catalog.files import owned
 from classify.costs import Budget, Price
 from classify.lines import GrowingLines, read_lines
 
@@ -103,7 +104,7 @@ class Books:
 
     def __init__(self, cache: Path, cap: float | None, each: float | None) -> None:
         file = books_of(cache)
-        self._lock = open(file, "ab")  # noqa: SIM115 -- closed by close()
+        self._lock = open(file, "ab", opener=owned)  # noqa: SIM115 -- closed by close()
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

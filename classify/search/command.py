@@ -44,6 +44,8 @@ class Wanted:
         So many searches at most.
     again : bool
         Search again for what failed.
+    trust : bool
+        Take the model's prompt template and what it names, though neither was given on this machine.
     """
 
     cache: Path
@@ -55,6 +57,7 @@ class Wanted:
     held_out: int | None = None
     limit: int | None = None
     again: bool = False
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def _look_up(wanted: Wanted) -> _Lookup:
     if wanted.run is not None:
         parts.append(of_run(wanted.run, wanted.below))
     if wanted.model is not None:
-        parts.append(of_model(wanted.model, wanted.held_out))
+        parts.append(of_model(wanted.model, wanted.held_out, trust=wanted.trust))
     if wanted.cache.suffix != ".jsonl":
         raise ShelfmarkError(f"--out {wanted.cache}: a cache is JSON lines; call it NAME.jsonl")
     described: chain[Described] = chain.from_iterable(parts)

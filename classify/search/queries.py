@@ -83,7 +83,7 @@ def of_run(folder: Path, below: float) -> Iterator[Described]:
                 yield text, 1.0 - confidence
 
 
-def of_model(folder: Path, rows: int | None) -> Iterator[Described]:
+def of_model(folder: Path, rows: int | None, *, trust: bool = False) -> Iterator[Described]:
     """Yield the descriptions of training rows that a ``rag`` model holds out to learn how far to trust the answers.
 
     Raises
@@ -93,7 +93,7 @@ def of_model(folder: Path, rows: int | None) -> Iterator[Described]:
     """
     from classify.model import load
 
-    strategy = load(folder).strategy
+    strategy = load(folder, trust=trust).strategy
     if not hasattr(strategy, "held_out_texts"):
         raise ShelfmarkError(
             f"--model {folder}: a model of {strategy.name}, fixed by its fit; rag alone can gain context"

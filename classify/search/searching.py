@@ -11,6 +11,7 @@ from pathlib import Path
 
 from catalog.context import MOST_QUERY, Entry, Snippet, description_key, read_entries
 from catalog.errors import ShelfmarkError
+from catalog.files import owned
 from classify.engines import retry
 from classify.engines.connection import NO_CONNECTION, TOO_LONG, UNPAID, TroubleError
 from classify.lines import GrowingLines
@@ -259,7 +260,7 @@ def mend(cache: Path) -> None:
     """End the last line of a cache, where it is whole: what is torn is cut off, what a person wrote must not be."""
     if not cache.exists():
         return
-    with open(cache, "rb+") as stream:
+    with open(cache, "rb+", opener=owned) as stream:
         content = b""
         for content in stream:  # noqa: B007 -- the last line is what is wanted
             pass

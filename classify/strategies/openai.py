@@ -17,6 +17,7 @@ from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
 from catalog.taxonomy import Taxonomy
 from classify import console
+from classify.authority import name_all
 from classify.costs import Budget, Price, load_prices
 from classify.engines.forms import Writing
 from classify.progress import Progress, silent
@@ -137,6 +138,7 @@ class OpenaiStrategy:
                 raise ShelfmarkError(f"--job {options.job}: there is a model already, {options.tuned}; leave one out")
             return cls(schema, taxonomy, options, {"job": "", "model": options.tuned, **about})
         provider = Provider(options.base_url)
+        name_all({"base_url": provider.url})  # it may be the environment's, which another process lacks
         rest, held = hold_out(len(train), options.validation, seed=seed)
         known, held_out = train.take(rest), train.take(held)
         rows, expected, at_most = choose_within(
