@@ -188,6 +188,7 @@ class Model:
 def work_folder(out: str | Path) -> Path:
     """Return where a fit that is to be saved in `out` keeps what it needs to go on."""
     out = Path(out)
+    out = out if out.name else out.resolve()  # "." has no name
     return out.with_name(out.name + ".training")
 
 
