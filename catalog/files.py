@@ -182,7 +182,7 @@ def _may_live(process: int, entry: os.DirEntry[str]) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime < DAY
-    except OSError:
+    except (OSError, OverflowError):
         return True
     return True
 

@@ -43,6 +43,8 @@ AUTHORITY: Mapping[str, Kind] = {
     "report_to": "service",
 }
 """Options, of strategies and engines, that are no data. All others are."""
+FITTING = ("accelerate_config", "report_to")
+"""Those that a fit alone looks at: a model that is fitted may have any."""
 USUAL_ADDRESSES = ("https://api.openai.com/v1", "http://localhost:8000/v1")
 """Where nothing is said: the provider's, and a server on this machine."""
 
@@ -94,7 +96,7 @@ def name_all(options: Mapping[str, Any]) -> None:
         remember(claim.kind, claim.mark)
 
 
-def require_named(options: Mapping[str, Any], source: Path, *, trust: bool = False) -> None:
+def require_named(options: Mapping[str, Any], source: Path, *, trust: bool = False, fitting: bool = False) -> None:
     """Refuse options of a file that may come from somebody else, where only this machine's user may decide on them.
 
     Parameters
@@ -105,6 +107,8 @@ def require_named(options: Mapping[str, Any], source: Path, *, trust: bool = Fal
         The file.
     trust : bool
         The user confirms templates, paths and services. Addresses have to be given.
+    fitting : bool
+        Whether a model is fitted by these options.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def require_named(options: Mapping[str, Any], source: Path, *, trust: bool = Fal
     if isinstance(template, str) and template and "{%" not in template:
         raise ShelfmarkError(f"{source}: damaged (prompt: not the text of a template); get the folder anew")
     for claim in claims(options):
-        if is_named(claim.kind, claim.mark):
+        if is_named(claim.kind, claim.mark) or (claim.option in FITTING and not fitting):
             continue
         if not trust or claim.kind == "address":
             raise ShelfmarkError(f"{source}: {_why(claim)}")

@@ -51,7 +51,7 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
     ShelfmarkError
         When the engine is of no use; what was answered is kept.
     """
-    options = run.options
+    options = run.manifest["options"]
     engine: Any = make_engine(run.manifest["engine"], asked_options(run), run.answer_form())
     paths = [run.folder / name for name in files]
     books = isinstance(engine, KeepsBooks)
@@ -59,7 +59,7 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
         raise ShelfmarkError("--ask-by level asks each question by the answer before; a batch cannot do that")
     budget = begin_paying(run, engine, paths, again)
     if options.get("ask_by") == "level" and engine.name != NO_LLM:
-        prompt = Prompt(run.schema, options["prompt"], by_level=True)
+        prompt = Prompt(run.schema, run.options["prompt"], by_level=True)
         count, limit = token_counter(options["tokenizer"]), options["max_prompt_tokens"]
         engine = LevelsEngine(engine, prompt, run.taxonomy(), count=count, limit=limit)
     asking = run.manifest.get("asking", {})

@@ -46,7 +46,7 @@ def _fit(run: RunDirectory, out: Path) -> int:
     for name, file in training_files(places).items():
         run.require_unchanged(name, file)
     train = join_products([read_products(place, run.schema, labels=True) for place in places])
-    name, seed, options = run.manifest["strategy"], run.manifest["seed"], run.options
+    name, seed, options = run.manifest["strategy"], run.manifest["seed"], run.fit_options
     if run.context is not None and learns(name):
         train = join_context(train, run.context)
     check_fit(run, train)

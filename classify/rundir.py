@@ -130,6 +130,13 @@ class RunDirectory:
         return options
 
     @property
+    def fit_options(self) -> dict[str, Any]:
+        """The strategy's options for a fit, which looks at more of them."""
+        options: dict[str, Any] = self.manifest["options"]
+        require_named(options, self.folder / "manifest.json", trust=self.trust, fitting=True)
+        return options
+
+    @property
     def engine_options(self) -> dict[str, Any]:
         """The engine's options; likewise."""
         options: dict[str, Any] = self.manifest["engine_options"]

@@ -2,13 +2,27 @@ import errno
 import gzip
 import os
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from catalog.errors import ShelfmarkError, nearest, require
 from catalog.extras import install_command
-from catalog.files import atomic_folder, atomic_write, content_hash, read_json, write_json
+from catalog.files import (
+    atomic_folder,
+    atomic_write,
+    clear_leftovers,
+    content_hash,
+    owned,
+    read_json,
+    require_inside,
+    require_plain,
+    write_json,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -133,3 +147,118 @@ def test_a_folder_that_may_not_be_written_names_the_file(tmp_path: Path) -> None
     with pytest.raises(PermissionError) as closed, atomic_write(tmp_path / "closed" / "a.txt"):
         pass
     assert closed.value.filename == str(tmp_path / "closed" / "a.txt")
+
+
+WRITES = """
+import sys
+from catalog.files import atomic_folder, atomic_write
+with atomic_write("file") as stream, atomic_folder("folder") as folder:
+    stream.write("half")
+    stream.flush()
+    (folder / "half").write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that is writing ``file`` and ``folder``."""
+    settings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", WRITES], cwd=tmp_path, env=settings, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        process.kill()
+
+
+def write_both(place: Path) -> None:
+    with atomic_write(place / "file") as stream:
+        stream.write("whole")
+    with atomic_folder(place / "folder") as folder:
+        (folder / "whole").write_text("whole")
+
+
+def test_what_a_killed_process_left_goes_when_another_writes_there(tmp_path: Path, writer) -> None:
+    write_both(tmp_path)
+    left = [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+    assert len(left) == 2  # it lives
+    clear_leftovers(tmp_path, alone=True)
+    assert all(path.exists() for path in left)
+    writer.kill()
+    writer.wait()
+    write_both(tmp_path)
+    assert names(tmp_path) == ["file", "folder"]
+    assert names(tmp_path / "folder") == ["whole"]
+
+
+def test_two_processes_write_one_name_at_once(tmp_path: Path, writer) -> None:
+    write_both(tmp_path)
+    assert writer.communicate("")[0] == ""
+    assert writer.returncode == 0
+    assert names(tmp_path) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "half"
+    assert names(tmp_path / "folder") == ["half"]
+
+
+def test_two_blocks_of_one_process_write_one_name(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "file") as first, atomic_write(tmp_path / "file") as second:
+        first.write("first")
+        second.write("second")
+    assert (tmp_path / "file").read_text() == "first"
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_earlier_versions_left_goes_when_nobody_can_be_writing_it(tmp_path: Path) -> None:
+    gone = [subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2)]
+    for process in gone:
+        process.wait()
+    makers = (f"file.{gone[0].pid}", f"file.{gone[1].pid}", f"file.{os.getpid()}", "file.else")
+    old, fresh, mine, others = (tmp_path / f".{name}.tmp" for name in makers)
+    for path in (old, fresh, mine, others):
+        path.write_text("half")
+    for path in (old, mine, others):
+        os.utime(path, times=(time.time() - 2 * 86400,) * 2)
+    write_json(tmp_path / "file", 1)
+    assert [path.exists() for path in (old, fresh, mine, others)] == [False, True, True, True]
+
+
+def test_a_folder_comes_back_where_its_writer_was_killed_before_the_new_one_took_its_place(tmp_path: Path) -> None:
+    (tmp_path / ".model.0123456789ab.old").mkdir()
+    (tmp_path / ".model.0123456789ab.old" / "old").write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "model"):
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["model"]
+    assert names(tmp_path / "model") == ["old"]
+
+
+def test_an_own_file_is_emptied_only_when_it_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "hard").hardlink_to(tmp_path / "precious")
+    (tmp_path / "soft").symlink_to(tmp_path / "precious")
+    for name in ("hard", "soft"):
+        with pytest.raises(ShelfmarkError, match="link"), open(tmp_path / name, "w", opener=owned):
+            pass
+    assert (tmp_path / "precious").read_text() == "precious"
+    (tmp_path / "hard").unlink()
+    with open(tmp_path / "precious", "w", opener=owned) as stream:
+        stream.write("new")
+    assert (tmp_path / "precious").read_text() == "new"
+
+
+def test_folders_are_looked_through_to_the_bottom(tmp_path: Path) -> None:
+    deep = tmp_path / "folder" / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    require_plain(tmp_path / "link")
+    require_inside(tmp_path / "link")
+    (deep / "soft").symlink_to("file")
+    require_inside(tmp_path / "link")
+    with pytest.raises(ShelfmarkError, match=re.escape("a/b/soft: a symbolic link")):
+        require_plain(tmp_path / "link")
+    (deep / "soft").unlink()
+    (deep / "soft").symlink_to("../../../link/../..")
+    with pytest.raises(ShelfmarkError, match="leads out"):
+        require_inside(tmp_path / "folder")

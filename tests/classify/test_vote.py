@@ -9,6 +9,7 @@ from catalog.errors import ShelfmarkError
 from catalog.schema import PRESETS
 from catalog.taxonomy import Taxonomy
 from classify.lines import read_lines
+from classify.report.page import try_report
 from classify.run import Run
 from classify.vote import vote, vote_into
 
@@ -101,3 +102,14 @@ def test_what_cannot_vote_is_refused_and_nothing_is_written(runs: list[Path], tm
     out.mkdir()
     with pytest.raises(ShelfmarkError, match="exists"):
         vote_into(runs, out, "path")
+
+
+def test_a_vote_that_was_killed_before_its_page_is_finished_by_resume(
+    runs: list[Path], tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
+):
+    vote_into(runs, tmp_path / "vote", "brand-free")  # tests have no page made
+    before = {file.name: file.read_bytes() for file in (tmp_path / "vote").iterdir() if file.is_file()}
+    monkeypatch.setattr("classify.run.try_report", try_report)
+    assert command("resume", tmp_path / "vote").code == 0
+    assert (tmp_path / "vote" / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert {name: (tmp_path / "vote" / name).read_bytes() for name in before} == before
