@@ -94,7 +94,7 @@ class Sources:
         options = self.vote.options
         found = shortlist(
             self.index,
-            self.index.encoder.encode(products.texts),
+            self.index.encode(products.texts),
             products,
             filter_by=options.filter_by,
             enough=options.top_k,
