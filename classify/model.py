@@ -18,6 +18,7 @@ from catalog.schema import Schema, load_schema
 from classify.answers import AnswerReader
 from classify.contexts import check_learns, context_options
 from classify.engines.levels import LevelsEngine
+from classify.manifest_check import check_about
 from classify.names import STRATEGIES
 from classify.progress import Progress, silent
 from classify.registry import answer_form, default_engine, engine_options, find, make_engine, own_llm
@@ -267,6 +268,7 @@ def describe(folder: str | Path, strategy: str | None = None) -> dict[str, Any]:
     about: dict[str, Any] = read_json(file)
     if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= KEYS:
         raise ShelfmarkError(f"{folder}: a model of another version of shelfmark; fit it again")
+    check_about(about, str(file))
     if strategy is not None and about["strategy"] != strategy:
         raise ShelfmarkError(f"{folder}: a model of strategy {about['strategy']}; use --strategy {about['strategy']}")
     return about

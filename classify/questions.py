@@ -19,6 +19,7 @@ from classify.names import STRATEGIES
 from classify.registry import find, make_engine, own_llm
 from classify.rundir import NO_LLM, RunDirectory
 from classify.spending import PAID_BEFORE, begin_paying
+from classify.strategies.base import check_options
 from classify.trust import Trust
 from rag.prompts import Prompt
 from rag.tokens import token_counter
@@ -36,7 +37,7 @@ def asked_options(run: RunDirectory) -> dict[str, Any]:
         When the model is not on this machine.
     """
     strategy, options = run.manifest["strategy"], run.manifest["options"]
-    checked = find("strategy", STRATEGIES, strategy).options_class(**options)
+    checked = check_options(find("strategy", STRATEGIES, strategy).options_class, strategy, options)
     folder = Path(run.manifest["model"] or run.folder / "model")
     return own_llm(strategy, run.manifest["engine"], run.manifest["engine_options"], folder, checked)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from catalog.context import stream_joined
 from catalog.errors import ShelfmarkError, nearest
-from catalog.files import read_json, write_json
+from catalog.files import write_json
 from catalog.messages import Prediction
 from catalog.places import labels_beside
 from catalog.products import Products, stream_products
@@ -81,7 +81,7 @@ class Run(RunDirectory):
         with self.locked():
             mine = self.manifest
             kept = {name: mine.get(name) for name in ("engine_options", *MONEY)}
-            self.manifest = {**read_json(self.folder / "manifest.json"), **kept}
+            self.manifest = {**RunDirectory.open(self.folder).manifest, **kept}
             if engine is not None or engine_options:
                 self._change_engine(engine or self.manifest["engine"], engine_options)
             if money:

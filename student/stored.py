@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from catalog.arrays import FIT_AGAIN, Shape, damaged, load_array, require_numbers, require_rising
 from catalog.json_reader import checked
 from catalog.taxonomy import POLICIES, Policy
+from rag.stored_vote import StoredCalibrator
 from student.centroids import SKETCH
 from student.evidence import WIDTH, Evidence
 from student.features import BUCKETS, IDF_SLOTS
@@ -27,13 +28,6 @@ _LEAST, _MOST = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
 
 class _Stored(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class StoredCalibrator(_Stored):
-    """The knots of a calibrator."""
-
-    scores: list[float]
-    probabilities: list[float]
 
 
 class StoredCalibration(_Stored):

@@ -61,19 +61,21 @@ def about(run: RunDirectory) -> dict[str, Pairs]:
     return {"Options": chosen, "Time and money": taken.pairs, "Versions": versions, "Inputs": inputs}
 
 
-def _paid(manifest: dict[str, Any]) -> float | None:
+def _paid(manifest: dict[str, Any], within: frozenset[str] = frozenset()) -> float | None:
     """Return what a run's answers cost, or those of the runs it was voted over; None where nobody can tell."""
     if "runs" not in manifest:
         asking = manifest.get("asking")
         return asking.get("cost") if asking and manifest["engine"] != NO_LLM else 0.0
     costs = []
     for number, folder in enumerate(manifest["runs"], 1):
+        if folder in within:  # a damaged manifest: a run that was voted over itself
+            return None
         try:
             run = RunDirectory.open(Path(folder))
             same = content_hash(run.predictions) == manifest["inputs"].get(f"predictions {number}")
         except (ShelfmarkError, OSError):
             return None
-        costs.append(_paid(run.manifest) if same else None)
+        costs.append(_paid(run.manifest, within | {folder}) if same else None)
     known = [cost for cost in costs if cost is not None]
     return sum(known) if len(known) == len(costs) else None
 
