@@ -20,9 +20,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, TypeVar
 
 from catalog.errors import ShelfmarkError, nearest_place
+from catalog.json_reader import checked, decode_json
+
+T = TypeVar("T")
 
 WINDOWS = sys.platform == "win32"
 _NO_LINK = 0 if sys.platform == "win32" else os.O_NOFOLLOW | os.O_NONBLOCK
@@ -294,7 +297,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file that this package wrote.
+    """Read a JSON file that this package wrote; it may have been damaged or edited since.
 
     Raises
     ------
@@ -302,11 +305,22 @@ def read_json(path: str | Path) -> Any:
         When the file is missing or damaged.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return decode_json(Path(path).read_bytes())
     except FileNotFoundError:
         raise ShelfmarkError(f"{path}: no such file{nearest_place(path)}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ShelfmarkError(f"{path}: damaged ({error}); make it again") from None
+
+
+def read_json_as(kind: type[T], path: str | Path, advice: str) -> T:
+    """Read a JSON file that this package wrote, as a `kind`; `advice` is what the user can do where it is none.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the file is missing, damaged, or says something else.
+    """
+    return checked(kind, read_json(path), str(path), advice)
 
 
 def content_hash(path: str | Path) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from catalog.products import read_products
-from classify.lines import read_lines
+from classify.recorded_lines import read_predictions
 from classify.run import Run
 from rag.ngram import NgramEncoder
 
@@ -79,8 +79,10 @@ def ask(run: Run, rows: int, out: Path) -> int:
         raise ShelfmarkError(f"{out}: exists, and may hold somebody's work; choose another --out")
     schema = run.schema
     products = read_products(run.test, schema, limit=run.manifest["limit"])
-    lines = list(read_lines(run.predictions))
-    confidence = np.array([line["confidence"] for line in lines], dtype=np.float64)
+    lines = list(read_predictions(run.predictions, schema))
+    if [line.id for line in lines] != products.ids:
+        raise ShelfmarkError(f"{run.predictions}: not the rows of {run.test.name}; classify resume {run.folder}")
+    confidence = np.array([line.confidence for line in lines], dtype=np.float64)
     picked = choose(products.texts, confidence, rows)
     with atomic_write(out) as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -92,7 +94,7 @@ def ask(run: Run, rows: int, out: Path) -> int:
             if schema.price is not None:
                 price = float(products.prices[row])
                 cells.append("" if np.isnan(price) else f"{price:g}")
-            guess = " > ".join(lines[row][level] for level in schema.levels)
+            guess = " > ".join(lines[row].path)
             blanks = [""] * len(schema.levels)
             writer.writerow([products.ids[row], *cells, *blanks, guess, f"{confidence[row]:.3f}"])
     return len(picked)

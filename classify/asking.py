@@ -14,6 +14,7 @@ import numpy as np
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion, Request
+from classify import recorded_lines
 from classify.engines.base import Engine, KeepsBooks
 from classify.lines import GrowingLines, count_lines, read_lines
 from classify.progress import Progress
@@ -31,9 +32,7 @@ NOTE_SECONDS = 10.0
 def read_requests(files: Iterable[Path]) -> Iterator[Request]:
     """Yield the requests of several files that ask something."""
     for file in files:
-        for line in read_lines(file):
-            if line["messages"]:
-                yield Request.from_dict(line)
+        yield from (request for request in recorded_lines.read_requests(file) if request.messages)
 
 
 def read_answers(folder: Path) -> RecordedAnswers:
@@ -44,7 +43,8 @@ def read_answers(folder: Path) -> RecordedAnswers:
 def answered(folder: Path, *, again: bool = False) -> set[str]:
     """Return the ids of requests that have an answer; with `again` an error is none."""
     path = folder / ANSWERS
-    return {line["id"] for line in read_lines(path) if not (again and "error" in line)} if path.exists() else set()
+    lines = read_lines(path, Completion) if path.exists() else ()
+    return {line.id for line in lines if not (again and line.error is not None)}
 
 
 def unanswered(folder: Path, files: Iterable[Path], *, again: bool = False) -> Iterator[Request]:
@@ -154,15 +154,15 @@ def recorded(folder: Path) -> tuple[dict[str, Any], Counter[str]]:
     """Return what `tally` counts, and how often each request was in flight when a process ended."""
     counts = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0}
     every, good = array("q"), array("q")  # hashes of ids: a name for each of many rows would take memory
-    in_flight = Counter(read_lines(folder / ASKED) if (folder / ASKED).exists() else ())
-    for line in read_lines(folder / ANSWERS):
-        if line["id"] in in_flight:
-            in_flight[line["id"]] -= 1
-        every.append(hash(line["id"]))
-        if "error" not in line:
+    in_flight = Counter(read_lines(folder / ASKED, str) if (folder / ASKED).exists() else ())
+    for line in read_lines(folder / ANSWERS, Completion):
+        if line.id in in_flight:
+            in_flight[line.id] -= 1
+        every.append(hash(line.id))
+        if line.error is None:
             good.append(every[-1])
-        counts["prompt_tokens"] += line["prompt_tokens"]
-        counts["completion_tokens"] += line["completion_tokens"]
+        counts["prompt_tokens"] += line.prompt_tokens
+        counts["completion_tokens"] += line.completion_tokens
     counts["answers"] = len(np.unique(good))
     counts["errors"] = len(np.unique(every)) - counts["answers"]
     in_flight = +in_flight

@@ -17,6 +17,8 @@ Figures = NDArray[np.float64]
 PENALTY = 1.0
 FOLDS = 5
 LEAST = 1e-4
+SOURCE_FIGURES = 3
+"""How many figures a source has of each candidate."""
 
 
 def source_figures(chances: Sequence[float | None]) -> Figures:

@@ -42,9 +42,9 @@ def add_costs(table: Lines, manifest: dict[str, Any]) -> None:
         told = ", ".join(f"{count:,} {status}" for status, count in asking["batches"].items())
         table.add_row("batches", told)
         for name, shown in _COUNTS.items():
-            if asking[name]:
+            if asking.get(name):
                 table.add_row(f"  {shown}", f"{asking[name]:,}")
-        read, written = asking["billed_tokens"]
+        read, written = asking.get("billed_tokens") or (0, 0)
         table.add_row("tokens billed, read and written", f"{read:,} and {written:,}")
     estimate = asking.get("estimate")
     if estimate:

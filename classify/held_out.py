@@ -9,7 +9,8 @@ from typing import Any
 from catalog.messages import Completion, LabelPath, Request
 from classify.answers import MISSING, AnswerReader, confidence
 from classify.joint import Joint
-from classify.lines import GrowingLines, read_lines
+from classify.lines import GrowingLines
+from classify.recorded_lines import read_labelled
 from classify.trust import Trust
 
 HELD_OUT = "calibration.jsonl"
@@ -30,7 +31,7 @@ def write_held_out(path: Path, held: Sequence[Labelled]) -> None:
 
 def read_held_out(path: Path) -> list[Labelled]:
     """Read what `write_held_out` wrote."""
-    return [(Request.from_dict(line), tuple(line["label"])) for line in read_lines(path)]
+    return list(read_labelled(path))
 
 
 def learn_joint(held: Sequence[Labelled], answers: Mapping[str, Completion], reader: AnswerReader) -> Joint | None:

@@ -7,10 +7,14 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from catalog.errors import ShelfmarkError
 from catalog.files import owned
+from catalog.json_reader import checked, decode_json
+
+T = TypeVar("T")
+_COSTLY = ("completions.jsonl", "asked.jsonl", "lost.jsonl")
 
 
 class GrowingLines:
@@ -81,25 +85,61 @@ def count_lines(path: Path) -> int:
         return sum(1 for line in stream if line.endswith(b"\n"))
 
 
-def read_lines(path: Path) -> Iterator[Any]:
-    """Yield the objects of a JSON-lines file that this package wrote.
+@overload
+def read_lines(path: Path) -> Iterator[Any]: ...
+
+
+@overload
+def read_lines(path: Path, kind: type[T]) -> Iterator[T]: ...
+
+
+def read_lines(path: Path, kind: Any = object) -> Iterator[Any]:
+    """Yield what stands in the lines of a file that this package wrote; it may have been damaged or edited since.
+
+    Parameters
+    ----------
+    path : Path
+        JSON lines.
+    kind : type
+        What each line must be (`catalog.json_reader.checked`); by default any JSON value.
 
     Raises
     ------
     ShelfmarkError
-        When the file is missing or a line is damaged.
+        When the file is missing, or a line is damaged or something else.
     """
-    # Answers may have cost money: of their file, and of books, only the line goes.
-    costly = path.name == "completions.jsonl" or path.name.endswith(".books.jsonl")
-    advice = "delete the line" if costly else "delete the file"
+    advice = _advice(path)
+    for place, value in decoded_lines(path):
+        yield checked(kind, value, place, advice)
+
+
+def decoded_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the place of each line, for messages, and its JSON value.
+
+    Raises
+    ------
+    ShelfmarkError
+        When the file is missing or a line is no JSON.
+    """
     try:
-        with open(path, encoding="utf-8") as stream:
+        # By bytes: a text has more ends of lines than a file has.
+        with open(path, "rb") as stream:
             for number, line in enumerate(stream, start=1):
+                place = f"{path}, line {number}"
                 try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ShelfmarkError(f"{path}, line {number}: damaged ({error.msg}); {advice}") from None
+                    value = decode_json(line)
+                except ValueError as error:
+                    raise ShelfmarkError(f"{place}: damaged ({_reason(error)}); {_advice(path)}") from None
+                yield place, value
     except FileNotFoundError:
         raise ShelfmarkError(f"{path}: no such file; run the stage that writes it") from None
-    except UnicodeDecodeError as error:
-        raise ShelfmarkError(f"{path}: damaged ({error.reason}); delete the file") from None
+
+
+def _advice(path: Path) -> str:
+    # Answers may have cost money: of their file, and of books, only the line goes.
+    costly = path.name in _COSTLY or path.name.endswith(".books.jsonl")
+    return "put it back from a copy, or delete the line" if costly else "delete the file"
+
+
+def _reason(error: ValueError) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.context import join_context
 from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import atomic_folder, content_hash, read_json, require_inside, write_json
-from catalog.json_reader import checked as as_kind
 from catalog.messages import Prediction
 from catalog.products import Products, join_products, products_from_frame, read_products
 from catalog.schema import Schema, load_schema
@@ -21,6 +19,7 @@ from classify.answers import AnswerReader
 from classify.authority import name_all, require_named
 from classify.contexts import check_learns, context_options
 from classify.engines.levels import LevelsEngine
+from classify.manifest_check import check_about
 from classify.names import STRATEGIES
 from classify.progress import Progress, silent
 from classify.registry import answer_form, default_engine, engine_options, find, make_engine, own_llm
@@ -34,38 +33,6 @@ BLOCK_ROWS = 2048
 Table = pd.DataFrame | Products | str | Path
 """Products as people have them: a pandas frame, a file or folder, or products already read."""
 Tables = Table | Sequence[Table]
-
-
-FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
-
-
-class ModelFile(BaseModel):
-    """What ``model.json`` says of a model.
-
-    Attributes
-    ----------
-    format : int
-        Of the folder.
-    strategy : str
-        Its name.
-    schema_ : dict
-        The columns; in the file ``schema``.
-    options : dict
-        The strategy's.
-    seed : int
-        Of the fit.
-    files : dict of str to str
-        The SHA-256 of each file beside it.
-    """
-
-    model_config = ConfigDict(strict=True)
-
-    format: int
-    strategy: str
-    schema_: dict[str, Any] = Field(alias="schema")
-    options: dict[str, Any]
-    seed: int = Field(ge=0)
-    files: dict[FileName, str]
 
 
 class Model:
@@ -312,7 +279,7 @@ def describe(folder: str | Path, strategy: str | None = None) -> dict[str, Any]:
     about: dict[str, Any] = read_json(file)
     if not isinstance(about, dict) or about.get("format") != FORMAT or not about.keys() >= KEYS:
         raise ShelfmarkError(f"{folder}: a model of another version of shelfmark; fit it again")
-    as_kind(ModelFile, about, str(file), "fit the model again")
+    check_about(about, str(file))
     if strategy is not None and about["strategy"] != strategy:
         raise ShelfmarkError(f"{folder}: a model of strategy {about['strategy']}; use --strategy {about['strategy']}")
     return about

@@ -10,7 +10,7 @@ from catalog.messages import RowId
 from catalog.schema import SEPARATOR, Schema
 from classify.asking import ANSWERS
 from classify.asking import read_answers as read_completions
-from classify.lines import read_lines
+from classify.recorded_lines import read_requests
 from classify.rundir import RunDirectory
 from postprocess.answers import Answers, read_answers, row_id
 from postprocess.forms import whole_signs
@@ -42,11 +42,11 @@ def _of_run(folder: Path) -> Answers:
             raise ShelfmarkError(f"{folder}: no {file.name}: not the directory of a run that has asked for answers")
     found = read_completions(folder)
     said: dict[RowId, str | None] = {}
-    for request in read_lines(requests):
-        name = row_id(request["id"])
-        completion = found.get(request["id"])
-        if not request["messages"] and request["candidates"]:
-            said[name] = SEPARATOR.join(request["candidates"][0])  # settled without being asked about
+    for request in read_requests(requests):
+        name = row_id(request.id)
+        completion = found.get(request.id)
+        if not request.messages and request.candidates:
+            said[name] = SEPARATOR.join(request.candidates[0])  # settled without being asked about
         elif completion is None or completion.error is not None:
             said[name] = None
         else:

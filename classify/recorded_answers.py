@@ -8,10 +8,10 @@ import weakref
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from catalog.json_reader import checked
 from catalog.messages import Completion
 from classify.lines import read_lines
 
@@ -33,11 +33,12 @@ class RecordedAnswers(Mapping[str, Completion]):
     """
 
     def __init__(self, path: Path) -> None:
-        hashes = np.frombuffer(array("q", (hash(line["id"]) for line in read_lines(path))), dtype=np.int64)
+        hashes = np.frombuffer(array("q", (hash(line.id) for line in read_lines(path, Completion))), dtype=np.int64)
         with open(path, "rb") as stream:
             ends = array("q", [0])
             for line in stream:
                 ends.append(ends[-1] + len(line))
+        self._path = path
         self._ends = ends
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
@@ -55,8 +56,8 @@ class RecordedAnswers(Mapping[str, Completion]):
         lines = [line for _, line in self._lines(name)]
         if not lines:
             raise KeyError(name)
-        good = [line for line in lines if "error" not in line]
-        return Completion.from_dict(good[-1] if good else lines[0])
+        good = [line for line in lines if line.error is None]
+        return good[-1] if good else lines[0]
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is an answer or an error for a request."""
@@ -65,7 +66,7 @@ class RecordedAnswers(Mapping[str, Completion]):
     def __iter__(self) -> Iterator[str]:
         """Yield the ids, in the order of their first answers."""
         for number in range(len(self._order)):
-            name = self._line(number)["id"]
+            name = self._line(number).id
             if next(self._lines(name))[0] == number:
                 yield name
 
@@ -73,15 +74,15 @@ class RecordedAnswers(Mapping[str, Completion]):
         """Return the number of ids."""
         return sum(1 for _ in self)
 
-    def _lines(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the numbers and the objects of the lines of one id, in order."""
+    def _lines(self, name: str) -> Iterator[tuple[int, Completion]]:
+        """Yield the numbers and the answers of the lines of one id, in order."""
         first, last = (int(np.searchsorted(self._hashes, hash(name), side)) for side in ("left", "right"))
         for number in self._order[first:last].tolist():
             line = self._line(number)
-            if line["id"] == name:
+            if line.id == name:
                 yield number, line
 
-    def _line(self, number: int) -> dict[str, Any]:
+    def _line(self, number: int) -> Completion:
         start, end = self._ends[number], self._ends[number + 1]
-        line: dict[str, Any] = json.loads(os.pread(self._file, end - start, start))
-        return line
+        value = json.loads(os.pread(self._file, end - start, start))
+        return checked(Completion, value, f"{self._path}, line {number + 1}", "it changed while it was read")

@@ -13,8 +13,8 @@ from typing import Any
 
 from catalog.context import stream_joined
 from catalog.errors import ShelfmarkError, nearest
-from catalog.files import read_json, write_json
-from catalog.messages import Prediction, Request
+from catalog.files import write_json
+from catalog.messages import Prediction
 from catalog.places import labels_beside
 from catalog.products import Products, stream_products
 from classify import questions
@@ -23,9 +23,10 @@ from classify.asking import read_answers, tally, unanswered
 from classify.authority import name_all
 from classify.held_out import HELD_OUT
 from classify.job import MONEY
-from classify.lines import GrowingLines, count_lines, read_lines
+from classify.lines import GrowingLines, count_lines
 from classify.model import Model
 from classify.names import STAGES, STRATEGIES
+from classify.recorded_lines import read_predictions, read_requests
 from classify.registry import check_engine, find
 from classify.report.page import try_report
 from classify.run_model import fitted
@@ -82,7 +83,7 @@ class Run(RunDirectory):
         with self.locked():
             mine = self.manifest
             kept = {name: mine.get(name) for name in ("engine_options", *MONEY)}
-            self.manifest = {**read_json(self.folder / "manifest.json"), **kept}
+            self.manifest = {**RunDirectory.open(self.folder).manifest, **kept}
             if engine is not None or engine_options:
                 self._change_engine(engine or self.manifest["engine"], engine_options)
             if money:
@@ -175,7 +176,7 @@ class Run(RunDirectory):
             "requests.jsonl", lambda block: [request.to_dict() for request in strategy.requests(block)]
         )
         if options.get("llm_below"):
-            settled = sum(not line["messages"] for line in read_lines(self.folder / "requests.jsonl"))
+            settled = sum(not request.messages for request in read_requests(self.folder / "requests.jsonl"))
             self.record(settled={"rows": settled, **strategy.settled_report()})
         return rows
 
@@ -224,7 +225,7 @@ class Run(RunDirectory):
         columns = self.schema.id, self.schema.levels
         learned = (None, None) if self.manifest["engine"] == NO_LLM else questions.learn(self)
         reader = AnswerReader(self.taxonomy(), self.manifest["options"]["policy"], *learned)
-        requests = (Request.from_dict(line) for line in read_lines(self.folder / "requests.jsonl"))
+        requests = read_requests(self.folder / "requests.jsonl")
         completions = read_answers(self.folder)
         rows = 0
         with GrowingLines(self._partial("predictions.jsonl"), keep=0) as out, self._bar("snap") as advance:
@@ -246,9 +247,9 @@ class Run(RunDirectory):
     def _write_metrics(self) -> int:
         statuses: dict[str, int] = {}
         total, rows = 0.0, 0
-        for line in read_lines(self.predictions):
-            statuses[line["status"]] = statuses.get(line["status"], 0) + 1
-            total += line["confidence"]
+        for line in read_predictions(self.predictions, self.schema):
+            statuses[line.status] = statuses.get(line.status, 0) + 1
+            total += line.confidence
             rows += 1
         if rows != self.manifest["rows"]:
             raise ShelfmarkError(f"{self.predictions}: {rows} rows where {self.manifest['rows']} went in; delete it")

@@ -33,6 +33,7 @@ from classify.held_out import HELD_OUT
 from classify.inputs import INPUTS, copy_inputs
 from classify.job import MONEY, Job, require_same
 from classify.lines import GrowingLines, count_lines
+from classify.manifest_check import check_manifest
 from classify.names import STAGES, STRATEGIES
 from classify.progress import Progress, silent
 from classify.provenance import provenance
@@ -120,6 +121,7 @@ class RunDirectory:
         manifest = read_json(folder / "manifest.json")
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ShelfmarkError(f"{folder}: a run of another version of shelfmark; start a new one")
+        check_manifest(manifest, str(folder / "manifest.json"))
         return cls(folder, manifest, progress, trust)
 
     @property

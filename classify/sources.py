@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Strict
 
+from catalog.arrays import FIT_AGAIN, damaged
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json, write_json
+from catalog.files import read_json_as, write_json
 from catalog.messages import LabelPath
 from catalog.products import Products
 from catalog.taxonomy import Policy
-from classify.choice import Choice, Figures, source_figures
+from classify.choice import SOURCE_FIGURES, Choice, Figures, source_figures
 from rag.crossencoder import POOL, Reranker
 from rag.index import Index
 from rag.retrieve import Neighbours, Shortlist, shortlist
+from rag.stored_vote import StoredCalibrator
 from rag.vote import Vote, held_out_rows, shortlist_as_if_new
 from student.encoding import NO_SENTENCES
 from student.tree import TreeClassifier
@@ -95,7 +98,7 @@ class Sources:
         options = self.vote.options
         found = shortlist(
             self.index,
-            self.index.encoder.encode(products.texts),
+            self.index.encode(products.texts),
             products,
             filter_by=options.filter_by,
             enough=options.top_k,
@@ -177,24 +180,67 @@ class Sources:
         write_json(folder / "sources.json", facts)
 
 
-def load_tree(folder: Path, policy: Policy) -> tuple[TreeClassifier, list[Ranked], Choice | None]:
+class _StoredChoice(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    coefficients: list[float]
+    calibrator: StoredCalibrator
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    policy: Policy
+    held_out: list[Annotated[tuple[list[list[str]], list[float]], Strict(False)]]
+    choice: _StoredChoice | None
+
+
+def load_tree(
+    folder: Path, policy: Policy, levels: tuple[str, ...], rows: int
+) -> tuple[TreeClassifier, list[Ranked], Choice | None]:
     """Read what `Sources.save` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's.
+    policy : {'path', 'brand-free'}
+        What is valid.
+    levels : tuple of str
+        Of the model's schema.
+    rows : int
+        How many rows are held out.
 
     Raises
     ------
     ShelfmarkError
-        When it was fitted without `tree`, or for another policy than `policy`.
+        When it was fitted without `tree`, or for another policy than `policy`, or is damaged.
     """
-    if not (folder / "sources.json").is_file():
+    file = folder / "sources.json"
+    if not file.is_file():
         raise ShelfmarkError(f"{folder}: fitted without tree; fit another one with --candidates-from neighbours,tree")
-    facts = read_json(folder / "sources.json")
-    if facts["policy"] != policy:
-        raise ShelfmarkError(f"--policy {policy}: this model was fitted with {facts['policy']}; fit another one")
-    held = [([tuple(path) for path in paths], chances) for paths, chances in facts["held_out"]]
-    choice = None if facts["choice"] is None else Choice.from_dict(facts["choice"])
+    facts = read_json_as(_Stored, file, FIT_AGAIN)
+    if facts.policy != policy:
+        raise ShelfmarkError(f"--policy {policy}: this model was fitted with {facts.policy}; fit another one")
+    held = [([tuple(path) for path in paths], chances) for paths, chances in facts.held_out]
+    if len(held) != rows:
+        raise damaged(file, f"held_out: {len(held):,} rows, and {rows:,} are held out")
+    for paths, chances in held:
+        if not paths or len(paths) != len(chances) or any(len(path) != len(levels) for path in paths):
+            raise damaged(file, "held_out: a row without paths, or not a probability for each, or of other levels")
     tree = TreeClassifier.load(folder / "tree")
     if tree.judge.encoder.sentences != NO_SENTENCES:  # beside an index it is fitted without: it may not name any here
-        raise ShelfmarkError(f"{folder / 'tree'}: damaged (an encoder that was not asked for); fit the model again")
+        raise damaged(folder / "tree" / "tree.json", "an encoder that was not asked for")
+    if tree.levels != levels:
+        raise damaged(folder / "tree" / "tree.json", "levels: others than the schema has")
+    if facts.choice is None:
+        return tree, held, None
+    try:
+        choice = Choice.from_dict(facts.choice.model_dump())
+    except ValueError as error:
+        raise damaged(file, f"choice: {error}") from None
+    if len(choice.coefficients) != 2 * SOURCE_FIGURES:
+        raise damaged(file, f"choice: {len(choice.coefficients)} coefficients, and there are {2 * SOURCE_FIGURES}")
     return tree, held, choice
 
 

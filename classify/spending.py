@@ -25,6 +25,7 @@ from classify.names import STRATEGIES
 from classify.openai_plan import ProviderPlan, plan_products, plan_training, tuned_from
 from classify.progress import silent
 from classify.provider.record import Record
+from classify.recorded_lines import Lost
 from classify.registry import find
 from classify.rundir import RunDirectory
 from classify.strategies.base import check_options
@@ -133,7 +134,7 @@ def _paid_before(run: RunDirectory, price: Price | None, measure: Measure) -> fl
     if "estimate" in asking and "batches" not in asking:  # batches have books, which nobody deleted
         # A killed process may have asked more than the manifest knows.
         known = asking.get("answers", 0) + asking.get("errors", 0)
-        asked = list(read_lines(run.folder / ASKED)) if (run.folder / ASKED).exists() else []
+        asked = list(read_lines(run.folder / ASKED, str)) if (run.folder / ASKED).exists() else []
         others = measure(_named(run, Counter(asked[known:])))
         most = 0.0 if price is None else others.dollars(price, batch=False)[1]
         paid = round(paid + asking.get("cost", 0.0) + most + _lost(run), 6)
@@ -154,7 +155,7 @@ def _named(run: RunDirectory, times: Counter[str]) -> Iterator[Request]:
 def _lost(run: RunDirectory) -> float:
     """Return what tries may cost whose answers were lost, in dollars at most."""
     file = run.folder / LOST
-    return sum(float(line["dollars"]) for line in read_lines(file)) if file.exists() else 0.0
+    return sum(line.dollars for line in read_lines(file, Lost)) if file.exists() else 0.0
 
 
 def check_fit(run: RunDirectory, train: Products) -> None:

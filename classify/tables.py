@@ -10,6 +10,7 @@ from rich.text import Text
 from catalog.files import read_json
 from catalog.messages import STATUSES
 from classify.cost_rows import Lines, add_costs
+from classify.manifest_check import check_metrics
 from classify.next_commands import next_commands
 from classify.rundir import RunDirectory
 from measure.evaluation import Evaluation
@@ -41,7 +42,8 @@ def run_table(run: RunDirectory) -> Table:
         table.add_row("calibration error, held out", f"{before:.4f} before, {after:.4f} after")
     add_answers(table, manifest)
     if run.finished:
-        metrics = read_json(run.folder / "metrics.json")
+        file = run.folder / "metrics.json"
+        metrics = check_metrics(read_json(file), str(file))
         for status in STATUSES:
             count = metrics["statuses"].get(status, 0)
             table.add_row(status, f"{count:,} ({count / metrics['rows']:.1%})")
@@ -53,6 +55,9 @@ def run_table(run: RunDirectory) -> Table:
     for told, command in zip(("next", "or, without an LLM"), next_commands(run.folder, manifest), strict=False):
         table.add_row(told, Text(command))
     return table
+
+
+_NOTHING_ASKED = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0, "asked_again": 0}
 
 
 def add_answers(table: Lines, manifest: dict[str, Any]) -> None:
@@ -70,6 +75,7 @@ def add_answers(table: Lines, manifest: dict[str, Any]) -> None:
                 table.add_row(f"  held out, where {where}", f"{settled[name]:.4f}")
     if not asking or manifest["engine"] == "neighbours":
         return
+    asking = {**_NOTHING_ASKED, **asking}  # a process that was killed has written less
     asked = asking["answers"] + asking["errors"]
     table.add_row("answers", f"{asking['answers']:,}, {asking['errors']:,} errors")
     tokens = asking["prompt_tokens"], asking["completion_tokens"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_folder, content_hash, write_json
 from catalog.messages import LabelPath, Prediction, RowId
-from catalog.schema import Schema
 from catalog.taxonomy import Policy, Taxonomy
-from classify.lines import GrowingLines, read_lines
+from classify.lines import GrowingLines
 from classify.provenance import provenance
+from classify.recorded_lines import Predicted, read_predictions
 from classify.report.page import try_report
 from classify.run import Run
 
@@ -77,20 +77,22 @@ def vote_runs(runs: Sequence[Run], taxonomy: Taxonomy, policy: Policy) -> Iterat
     for run in runs:
         if run.schema != schema or run.manifest["rows"] != runs[0].manifest["rows"]:
             raise ShelfmarkError(f"{run.folder}: other products than {runs[0].folder}; vote over runs of the same")
-    files = [read_lines(run.predictions) for run in runs]
-    for lines in zip(*files, strict=True):
-        names = {line[schema.id] for line in lines}
+    files = [read_predictions(run.predictions, schema) for run in runs]
+    for told in zip_longest(*files):
+        lines = [line for line in told if line is not None]
+        if len(lines) < len(runs):
+            short = runs[told.index(None)].predictions
+            raise ShelfmarkError(f"{short}: fewer predictions than the others; classify resume makes those it lacks")
+        names = {line.id for line in lines}
         if len(names) > 1:
             raise ShelfmarkError(
-                f"{runs[0].folder} and the others part at the id {lines[0][schema.id]!r}: not over the same products"
+                f"{runs[0].folder} and the others part at the id {lines[0].id!r}: not over the same products"
             )
-        yield _row(names.pop(), lines, schema, taxonomy, policy)
+        yield _row(names.pop(), lines, taxonomy, policy)
 
 
-def _row(
-    name: RowId, lines: Sequence[dict[str, Any]], schema: Schema, taxonomy: Taxonomy, policy: Policy
-) -> Prediction:
-    ballots = [(tuple(line[level] for level in schema.levels), line["confidence"]) for line in lines]
+def _row(name: RowId, lines: Sequence[Predicted], taxonomy: Taxonomy, policy: Policy) -> Prediction:
+    ballots = [(line.path, line.confidence) for line in lines]
     path, confidence = vote(ballots, taxonomy, policy)
     agreed = any(path == other for other, _ in ballots)
     return Prediction(name, path, confidence, "exact" if agreed else "repaired")

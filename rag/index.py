@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import itertools
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy import sparse
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import LabelPath
@@ -21,8 +20,7 @@ from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from rag.encoders import Encoder, Progress, Vectors, load_encoder, save_encoder
 from rag.postings import Slice, Vocabulary
-
-DENSE = "index.faiss"
+from rag.stored_index import DENSE, read_rows, read_vectors
 
 
 class Index:
@@ -83,6 +81,19 @@ class Index:
             self._searched[start, end] = Slice(start, numbers, self.vectors, self.vocabulary)
         return self._searched[start, end]
 
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to be searched for.
+
+        Raises
+        ------
+        ShelfmarkError
+            When the encoder is another than the one that the index was made with.
+        """
+        made, mine = self.encoder.encode(texts), self.vectors
+        if _widths(made) != _widths(mine):
+            raise ShelfmarkError(f"the encoder {self.encoder.name} is not the one of this index; fit the model again")
+        return made
+
     @classmethod
     def build(cls, train: Products, schema: Schema, encoder: Encoder, progress: Progress | None = None) -> Index:
         """Fit `encoder` on the products and index them.
@@ -129,26 +140,12 @@ class Index:
             When a file is missing or damaged.
         """
         encoder = load_encoder(folder)
-        try:
-            table = pq.read_table(folder / "rows.parquet")
-            levels = [_cells(table[f"level.{level}"]) for level in schema.levels]
-            same: dict[LabelPath, LabelPath] = {}
-            products = Products(
-                ids=table["id"].to_pylist(),
-                columns={name: table[f"text.{name}"].to_pylist() for name in schema.text},
-                retailers=_cells(table["retailer"]),
-                prices=table["price"].to_numpy(zero_copy_only=False).astype(np.float64),
-                labels=[same.setdefault(path, path) for path in zip(*levels, strict=True)],
-            )
-            vectors, flat = _read_vectors(folder, len(products))
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
-            reason = str(error).strip().splitlines()[-1][:160] if str(error).strip() else type(error).__name__
-            raise ShelfmarkError(f"{folder}: damaged or of another version ({reason}); fit the model again") from None
-        index = cls(encoder, vectors, products, schema)
-        index._flat = flat  # the dense vectors are a view into it
-        return index
+        vectors = read_vectors(folder)
+        return cls(encoder, vectors, read_rows(folder, schema, len(vectors)), schema)
 
-    _flat: Any = None
+
+def _widths(vectors: Vectors) -> tuple[int, int | None]:
+    return vectors.dense.shape[1], None if vectors.sparse is None else vectors.sparse.shape[1]
 
 
 def _write_dense(dense: NDArray[np.float32], file: Path) -> None:
@@ -160,35 +157,6 @@ def _write_dense(dense: NDArray[np.float32], file: Path) -> None:
         faiss.write_index(flat, str(file))
     except RuntimeError:
         raise OSError(errno.EIO, "cannot be written; is the disk full?", str(file)) from None
-
-
-def _read_vectors(folder: Path, rows: int) -> tuple[Vectors, Any]:
-    """Return the vectors, and what must be kept as long as they are used."""
-    if (folder / "exact_shape.npy").exists():
-        raise ValueError("its n-grams are sketched, as they once were")
-    dense, found = np.zeros((rows, 0), dtype=np.float32), None
-    flat: Any = None
-    features = columns = 0
-    if any(folder.glob("sparse_*.npy")):
-        parts = [np.load(folder / f"sparse_{name}.npy", mmap_mode="r") for name in ("data", "indices", "indptr")]
-        features, columns = (int(value) for value in np.load(folder / "sparse_shape.npy"))
-        found = sparse.csr_array(tuple(parts), shape=(len(parts[-1]) - 1, features))
-    if found is None or columns:
-        import faiss
-
-        flat = faiss.read_index(str(folder / DENSE), faiss.IO_FLAG_MMAP_IFC)
-        dense = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
-    for count in (len(dense), rows if found is None else found.shape[0]):
-        if count != rows:
-            raise ValueError(f"{rows} rows, {count} vectors")
-    return Vectors(dense, found), flat
-
-
-def _cells(column: pa.ChunkedArray) -> list[str]:
-    """Return the values of a dictionary-encoded column, each different one once in memory."""
-    whole = column.unify_dictionaries().combine_chunks()
-    values = np.array([*whole.dictionary.to_pylist(), None], dtype=object)
-    return list(values[whole.indices.to_numpy(zero_copy_only=False)])
 
 
 def log_prices(prices: NDArray[np.float64]) -> NDArray[np.float64]:

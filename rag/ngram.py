@@ -6,8 +6,6 @@ three real sets that gains 1 to 6 points of item accuracy (``benchmarks/neighbou
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from catalog.arrays import read_array, require_numbers
 from catalog.errors import ShelfmarkError
 from rag.encoders import Progress, Vectors
 
@@ -101,13 +100,10 @@ class NgramEncoder:
 
     def load(self, folder: Path) -> None:
         """Read the document frequencies."""
-        try:
-            with np.load(folder / "ngram.npz", allow_pickle=False) as stored:
-                self._idf = list(stored["idf"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ShelfmarkError(f"{folder / 'ngram.npz'}: damaged ({error}); fit the model again") from None
-        if any(idf.shape != (FEATURES,) for idf in self._idf) or len(self._idf) != len(self._fields):
-            raise ShelfmarkError(f"{folder / 'ngram.npz'}: made by another version; fit the model again")
+        file = folder / "ngram.npz"
+        stored = read_array(file, "idf", "<f4", (len(self._fields), FEATURES))
+        require_numbers(file, stored)
+        self._idf = list(stored)
 
 
 def _lengths(squares: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ PRICE_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45)
 OTHER_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHARPNESS = (2.0, 4.0, 6.0, 8.0, 12.0)
 SEEN_BONUS = (1.0, 1.5, 3.0)
+FEATURES = 6  # of the logistic model
 
 
 @dataclass(frozen=True)
@@ -270,14 +271,22 @@ class Vote:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Vote:
-        """Read what `to_dict` returned."""
-        calibrator = values["calibrator"]
+        """Read what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            When there are not as many coefficients as features.
+        """
+        calibrator, coefficients = values["calibrator"], values["coefficients"]
+        if coefficients is not None and len(coefficients) != FEATURES + 1:
+            raise ValueError(f"{len(coefficients)} coefficients, and there are {FEATURES + 1}")
         return cls(
             RetrievalOptions(**values["options"]),
             price_weight=values["price_weight"],
             other_weight=values["other_weight"],
             sharpness=values["sharpness"],
             seen_bonus=values["seen_bonus"],
-            coefficients=values["coefficients"],
+            coefficients=coefficients,
             calibrator=None if calibrator is None else Calibrator.from_dict(calibrator),
         )

@@ -103,4 +103,6 @@ def _commonest(judge: Judge, upper: int) -> LabelPath:
     table = judge.evidence.tables["pairs"]
     ends = judge.space.key(np.array([upper, upper + 1], dtype=np.int64), np.zeros(2, dtype=np.int64))
     low, high = np.searchsorted(table.keys, ends)
+    if low == high:  # a soft label of no weight named it: no row has it
+        low, high = 0, len(table.keys)
     return judge.space.path(int(table.keys[low + int(table.values[low:high].argmax())]))

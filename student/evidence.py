@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from student.candidates import Candidates
 from student.centroids import NAMES as CENTROID_NAMES
-from student.centroids import Centroids
+from student.centroids import SKETCH, Centroids
 from student.encoding import Block, ProductEncoder
-from student.features import cents
+from student.features import BUCKETS, cents
 from student.labels import Counts, Ids, LabelSpace
 from student.ridge import Scores
 from student.spelling import NAMES as SPELLING_NAMES
@@ -73,6 +73,13 @@ class Evidence:
         self.totals = {kind: values[f"total_{kind}"] for kind in ("upper", "last", "shop")}
         self.sums = {kind: PriceSums(values[f"sums_{kind}"]) for kind in self.KINDS}
         self.price_mean, self.price_scale = (float(value) for value in values["price_scale"])
+
+    def fits_encoder(self) -> bool:
+        """Tell whether the encoder makes as many numbers of a text as it did in training."""
+        if self.wording.encoded is None:
+            return True  # a single level: no names to encode, and no sentences are compared
+        made = self.wording.encoded.shape[0] - BUCKETS
+        return bool(made == self.centroids.sums["upper"].shape[1] - SKETCH)
 
     def weigh(self, block: Block, found: Candidates) -> Scores:
         """Return the figures of each candidate, and of each row's place that stands for "none of them".

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.arrays import FIT_AGAIN, damaged
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_folder, content_hash, read_json, write_json
 
 FORMAT = "shelfmark-tree"
 VERSION = 1
+_NAME = re.compile(r"[a-z0-9_]{1,60}")
 
 
 def save_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
@@ -25,8 +28,8 @@ def save_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, NDA
         write_json(place / "tree.json", {"format": FORMAT, "version": VERSION, "files": files, **facts})
 
 
-def load_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read what `save_folder` wrote; arrays stay on disk until they are used (memory-mapped).
+def read_folder(folder: str | Path) -> dict[str, Any]:
+    """Return what ``tree.json`` says of the model in `folder`, whose arrays are there and have the right checksums.
 
     Raises
     ------
@@ -34,26 +37,25 @@ def load_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[A
         When there is no such model, it is of another kind or version, or a file is missing or damaged.
     """
     folder = Path(folder)
-    facts = read_json(folder / "tree.json")
+    file = folder / "tree.json"
+    facts = read_json(file)
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise ShelfmarkError(f"{folder}: not a tree model; fit one with classify fit --strategy tree")
     if facts.get("version") != VERSION:
         raise ShelfmarkError(
-            f"{folder}: a tree model of version {facts.get('version')!r}, and this shelfmark reads version {VERSION}; "
-            "fit it again"
+            f"{folder}: a tree model of version {str(facts.get('version'))[:20]}, and this shelfmark reads version "
+            f"{VERSION}; fit it again"
         )
-    arrays = {}
     files = facts.get("files")
     if not isinstance(files, dict):
-        raise ShelfmarkError(f"{folder}/tree.json: damaged (no list of files); fit the model again")
+        raise damaged(file, "no list of files")
     for name, checksum in files.items():
+        if not _NAME.fullmatch(name):
+            raise damaged(file, "files: a name that no array has")
         path = folder / f"{name}.npy"
         try:
             if content_hash(path) != checksum:
-                raise ShelfmarkError(f"{path}: damaged (its checksum differs); fit the model again")
-            arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+                raise damaged(path, "its checksum differs")
         except FileNotFoundError:
-            raise ShelfmarkError(f"{path}: missing; fit the model again") from None
-        except (ValueError, OSError) as error:
-            raise ShelfmarkError(f"{path}: damaged ({error}); fit the model again") from None
-    return facts, arrays
+            raise ShelfmarkError(f"{path}: missing; {FIT_AGAIN}") from None
+    return facts

@@ -19,11 +19,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from catalog.arrays import damaged
 from catalog.errors import ShelfmarkError
 from catalog.messages import LabelPath
 from catalog.products import Products
 from catalog.schema import Schema
 from catalog.taxonomy import POLICIES, Policy
+from rag.encoders import check_name
 from student.answers import TreePredictions, answer, joined
 from student.calibrate import Calibration
 from student.encoding import NO_SENTENCES, ProductEncoder
@@ -33,7 +35,8 @@ from student.judge import Judge, Judged
 from student.labels import LabelSpace, SoftLabels
 from student.rerank import Network, Scale
 from student.ridge import Ridge, fit_ridge, indicator
-from student.storage import load_folder, save_folder
+from student.storage import save_folder
+from student.stored import load_stored
 from student.tallies import tally
 from student.training import calibrate, learn_to_choose
 
@@ -240,22 +243,29 @@ class TreeClassifier:
         ShelfmarkError
             When the model is missing, damaged, or of another version, or needs an extra that is not installed.
         """
-        facts, arrays = load_folder(folder)
+        facts, arrays = load_stored(Path(folder))
+        file = Path(folder) / "tree.json"
         try:
-            space = LabelSpace([tuple(upper) for upper in facts["uppers"]], list(facts["lasts"]))
-            encoder = ProductEncoder(Encoder(arrays["idf"]), facts["shops"], facts["sentences"])
-            counted = {name.removeprefix("evidence_"): array for name, array in arrays.items() if "evidence_" in name}
-            networks = [
-                Network([arrays[f"network_{turn}_{layer}"] for layer in range(count)])
-                for turn, count in enumerate(facts["networks"])
-            ]
-            calibrations = {policy: Calibration.from_dict(facts["calibrations"][policy]) for policy in POLICIES}
-            scale = Scale(arrays["scale_mean"], arrays["scale_deviation"])
-            ridge = Ridge(arrays["weights"])
-            judge = Judge(space, encoder, ridge, Evidence(counted, space, encoder), scale, networks)
-            return cls(tuple(facts["levels"]), judge, calibrations, facts["report"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ShelfmarkError(f"{folder}/tree.json: damaged ({error!r}); fit the model again") from None
+            calibrations = {
+                policy: Calibration.from_dict(facts.calibrations[policy].model_dump()) for policy in POLICIES
+            }
+        except ValueError as error:
+            raise damaged(file, f"calibrations: {error}") from None
+        check_name(facts.sentences, f"{file}, sentences:")
+        space = LabelSpace([tuple(upper) for upper in facts.uppers], facts.lasts)
+        encoder = ProductEncoder(Encoder(arrays["idf"]), facts.shops, facts.sentences)
+        counted = {name.removeprefix("evidence_"): array for name, array in arrays.items() if "evidence_" in name}
+        networks = [
+            Network([arrays[f"network_{turn}_{layer}"] for layer in range(count)])
+            for turn, count in enumerate(facts.networks)
+        ]
+        evidence = Evidence(counted, space, encoder)
+        ridge = Ridge(arrays["weights"])
+        if not evidence.fits_encoder():
+            raise damaged(file, f"sentences: {facts.sentences} is another encoder than it was fitted with")
+        scale = Scale(arrays["scale_mean"], arrays["scale_deviation"])
+        judge = Judge(space, encoder, ridge, evidence, scale, networks)
+        return cls(tuple(facts.levels), judge, calibrations, facts.report)
 
 
 def _encode(

@@ -6,7 +6,6 @@ anywhere it is known what may have happened at the provider.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,9 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
+from catalog.json_reader import decode_json
 from classify.costs import Load
+from classify.engines.ledger_events import check_event
 from classify.lines import GrowingLines
 
 BOOKS = "ledger.jsonl"
@@ -253,17 +254,18 @@ class Ledger:
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of the books; one without an end is being written, or was when a process died."""
+    advice = "put it back from a copy, or move the file away: the run's batches are then found again at the provider"
+    numbers: set[int] = set()
     with open(path, "rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
                 return
+            place = f"{path}, line {number}"
             try:
-                yield json.loads(line)
+                value = decode_json(line)
             except ValueError:
-                raise ShelfmarkError(
-                    f"{path}, line {number}: damaged; put it back from a copy, or move the file away: the run's "
-                    "batches are then found again at the provider"
-                ) from None
+                raise ShelfmarkError(f"{place}: damaged; {advice}") from None
+            yield check_event(value, numbers, place, advice)
 
 
 def read_ledger(run: Path) -> Ledger | None:

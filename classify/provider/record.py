@@ -7,12 +7,32 @@ import secrets
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from catalog.errors import ShelfmarkError
+from catalog.json_reader import checked, decode_json
 from classify.lines import GrowingLines
 
 FILE = "record.jsonl"
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Begun(_Line):
+    did: Literal["begun"]
+    id: str
+    wanted: dict[str, Any]
+    about: dict[str, Any]
+
+
+class _Event(_Line):
+    did: Literal["asked", "refused", "made"]
+    what: str
+    id: str = ""
 
 
 class Record:
@@ -100,8 +120,14 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
     if not file.is_file():
         return
     # By bytes: a text has more ends of lines (U+2028, U+0085), and they are written as they are.
-    for line in file.read_bytes().split(b"\n")[:-1]:
+    advice = "put it back from a copy; the provider's own list has the job"
+    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
+        place = f"{file}, line {number}"
         try:
-            yield json.loads(line.decode("utf-8", "replace"))
-        except json.JSONDecodeError as error:
-            raise ShelfmarkError(f"{file}: damaged ({error.msg}); the provider's own list has the job") from None
+            value = decode_json(line)
+        except ValueError as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            raise ShelfmarkError(f"{place}: damaged ({reason}); {advice}") from None
+        # The first line alone says what is wanted.
+        checked(_Begun if number == 1 else _Event, value, place, advice)
+        yield value

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from catalog.messages import STATUSES, LabelPath, RowId
 from catalog.places import labels_beside
 from catalog.products import read_labels, stream_products
 from catalog.schema import Schema
-from classify.lines import read_lines
+from classify.recorded_lines import read_predictions
 from classify.rundir import RunDirectory
 from classify.scoring import labels_file
 from measure.accuracy import level_hits
@@ -121,14 +119,14 @@ class Answered:
         predicted: list[int] = []
         confidence: list[float] = []
         statuses: list[int] = []
-        by_level: list[Any] = []
-        for name, path, line in _predictions(run):
-            ids.append(name)
-            predicted.append(codes.setdefault(path, len(codes)))
-            confidence.append(line["confidence"])
-            statuses.append(_STATUS[line["status"]])
-            if "level_confidence" in line:
-                by_level.append(line["level_confidence"])
+        by_level: list[list[float]] = []
+        for line in read_predictions(run.predictions, schema):
+            ids.append(line.id)
+            predicted.append(codes.setdefault(line.path, len(codes)))
+            confidence.append(line.confidence)
+            statuses.append(_STATUS[line.status])
+            if line.level_confidence is not None:
+                by_level.append(line.level_confidence)
         texts: list[str] = []
         retailers: list[str] = []
         prices: list[NDArray[np.float64]] = []
@@ -189,24 +187,6 @@ def mean_known(values: NDArray[np.floating]) -> float | None:
     """Return the mean of the values that are not NaN; None where all are."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _predictions(run: RunDirectory) -> Iterator[tuple[RowId, LabelPath, dict[str, Any]]]:
-    schema = run.schema
-    for number, line in enumerate(read_lines(run.predictions), start=1):
-        try:
-            name, path = line[schema.id], tuple(line[level] for level in schema.levels)
-            whole = all(isinstance(value, str) for value in path) and line["status"] in _STATUS
-            levels = line.get("level_confidence", [0.0] * len(path))
-            chances = (line["confidence"], *levels)
-            whole = whole and len(levels) == len(path) and all(0 <= chance <= 1 for chance in chances)
-        except (KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise ShelfmarkError(
-                f"{run.predictions}, line {number}: damaged; delete the file, then: classify resume {run.folder}"
-            )
-        yield name, path, line
 
 
 def _truth(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError
-from catalog.messages import STATUSES, LabelPath, RowId
+from catalog.json_reader import decode_json
+from catalog.messages import STATUSES, Completion, LabelPath, Request, RowId
 from classify.asking import ANSWERS
-from classify.lines import read_lines
+from classify.lines import decoded_lines, read_lines
+from classify.recorded_lines import predicted_of, request_of
 from classify.report.answered import Answered
 from classify.rundir import NO_LLM, RunDirectory
 from rag.shown import Near, neighbours_shown
 
 REQUESTS = "requests.jsonl"
 MOST_NEAR, MOST_CANDIDATES = 5, 5
+_NOTHING = Request("", [])
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ def show(answered: Answered, rows: Iterable[int]) -> dict[int, Shown]:
     wanted = sorted(set(rows))
     requests = _requests(answered.run, set(wanted), len(answered))
     tops = _tops(answered.run, set(wanted))
-    said = _said(answered.run, {line["id"] for line in requests.values()})
+    said = _said(answered.run, {request.id for request in requests.values()})
     predicted, truth = answered.predicted, answered.truth
     shown = {}
     for row in wanted:
-        request = requests.get(row, {"id": "", "messages": [], "candidates": [], "scores": []})
-        near = neighbours_shown(request["messages"])
-        asked = "\n\n".join(turn["content"] for turn in request["messages"] if turn["role"] == "user")
+        request = requests.get(row, _NOTHING)
+        near = neighbours_shown(request.messages)
+        asked = "\n\n".join(turn["content"] for turn in request.messages if turn["role"] == "user")
         price = float(answered.prices[row])
         shown[row] = Shown(
             id=answered.ids[row],
@@ -97,14 +99,12 @@ def show(answered: Answered, rows: Iterable[int]) -> dict[int, Shown]:
             confidence=float(answered.confidence[row]),
             status=STATUSES[answered.statuses[row]],
             near=near[:MOST_NEAR],
-            candidates=[
-                (tuple(path), chance) for path, chance in zip(request["candidates"], request["scores"], strict=True)
-            ][:MOST_CANDIDATES],
+            candidates=list(zip(request.candidates, request.scores, strict=True))[:MOST_CANDIDATES],
             others=[(path, chance) for path, chance in tops[row] if path != answered.paths[predicted[row]]][
                 :MOST_CANDIDATES
             ],
-            question="" if near or not request["candidates"] else asked,
-            answer=said.get(request["id"], ""),
+            question="" if near or not request.candidates else asked,
+            answer=said.get(request.id, ""),
         )
     return shown
 
@@ -145,19 +145,17 @@ def retrieved(answered: Answered) -> Retrieved:
     depth = len(schema.levels)
     likeness, by_level = np.full(len(answered), np.nan), np.zeros((len(answered), depth))
     row = -1
-    for row, line in enumerate(read_lines(file)):
+    for row, (_, value) in enumerate(decoded_lines(file)):
         if row == len(answered):
             raise _damaged(file)
-        try:
-            near = neighbours_shown(line["messages"])
-            path = answered.paths[answered.predicted[row]]
-            for candidate, chance in zip(line["candidates"], line["scores"], strict=True):
-                for level in range(depth):
-                    if candidate[level] != path[level]:
-                        break
-                    by_level[row, level] += chance
-        except (KeyError, TypeError, ValueError, IndexError):
-            raise _damaged(file) from None
+        request = _request(file, value, depth)
+        near = neighbours_shown(request.messages)
+        path = answered.paths[answered.predicted[row]]
+        for candidate, chance in zip(request.candidates, request.scores, strict=True):
+            for level in range(depth):
+                if candidate[level] != path[level]:
+                    break
+                by_level[row, level] += chance
         if near:
             text = answered.texts[row].casefold()
             likeness[row] = max(token_sort_ratio(text, one.text(schema).casefold()) for one in near) / 100
@@ -169,7 +167,7 @@ def retrieved(answered: Answered) -> Retrieved:
     )
 
 
-def _requests(run: RunDirectory, rows: set[int], count: int) -> dict[int, dict[str, Any]]:
+def _requests(run: RunDirectory, rows: set[int], count: int) -> dict[int, Request]:
     """Return the requests of these rows, by row: only their lines are parsed."""
     file = run.folder / REQUESTS
     if not file.is_file():
@@ -177,16 +175,16 @@ def _requests(run: RunDirectory, rows: set[int], count: int) -> dict[int, dict[s
     chosen, lines = _lines(file, rows)
     if lines != count:
         raise _damaged(file)
-    return {row: _request(file, line) for row, line in chosen.items()}
+    return {row: _request(file, _decoded(file, line), len(run.schema.levels)) for row, line in chosen.items()}
 
 
 def _tops(run: RunDirectory, rows: set[int]) -> dict[int, list[tuple[LabelPath, float]]]:
     """Return the likeliest paths of these rows, by row; empty where the run does not tell them."""
-    tops = {row: json.loads(line).get("top") or [] for row, line in _lines(run.predictions, rows)[0].items()}
-    try:
-        return {row: [(tuple(path), float(chance)) for path, chance in top] for row, top in tops.items()}
-    except (TypeError, ValueError):
-        raise _damaged(run.predictions) from None
+    file = run.predictions
+    return {
+        row: predicted_of(_decoded(file, line), f"{file}, line {row + 1}", run.schema).top
+        for row, line in _lines(file, rows)[0].items()
+    }
 
 
 def _lines(file: Path, rows: set[int]) -> tuple[dict[int, bytes], int]:
@@ -200,16 +198,22 @@ def _lines(file: Path, rows: set[int]) -> tuple[dict[int, bytes], int]:
     return chosen, at + 1
 
 
-def _request(file: Path, line: bytes) -> dict[str, Any]:
+def _decoded(file: Path, line: bytes) -> Any:
     try:
-        value: dict[str, Any] = json.loads(line)
-        whole = {"id", "messages", "candidates", "scores"} <= value.keys()
-        whole = whole and len(value["candidates"]) == len(value["scores"])
-    except (ValueError, AttributeError, TypeError):
-        whole = False
-    if not whole:
+        return decode_json(line)
+    except ValueError:
+        raise _damaged(file) from None
+
+
+def _request(file: Path, value: Any, depth: int) -> Request:
+    """Return the request that a decoded line is, whose candidates have `depth` levels."""
+    try:
+        request = request_of(value, str(file))
+    except ShelfmarkError:
+        raise _damaged(file) from None
+    if any(len(path) != depth for path in request.candidates):
         raise _damaged(file)
-    return value
+    return request
 
 
 def _said(run: RunDirectory, names: set[str]) -> dict[str, str]:
@@ -218,9 +222,9 @@ def _said(run: RunDirectory, names: set[str]) -> dict[str, str]:
     if run.manifest["engine"] == NO_LLM or not names or not file.is_file():
         return {}
     found = {}
-    for line in read_lines(file):
-        if line.get("id") in names:
-            found[line["id"]] = line.get("text", "") or line.get("error", "")
+    for line in read_lines(file, Completion):
+        if line.id in names:
+            found[line.id] = line.text or line.error or ""
     return found
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
+from pydantic import Field
+
 from catalog.errors import ShelfmarkError
 from catalog.files import owned
 from classify.costs import Budget, Price
 from classify.lines import GrowingLines, read_lines
+from classify.recorded_lines import Line
 
 ANSWER = "answer"
 """The outcome of a search that was answered; of others it is the kind of trouble."""
@@ -23,6 +26,18 @@ FREE = Price(input=0, output=0)
 def books_of(cache: Path) -> Path:
     """Return where the books of a cache are: beside it."""
     return cache.with_name(cache.stem + ".books.jsonl")
+
+
+class _Begun(Line):
+    number: int = Field(alias="try")
+    query: str
+    at_most: float | None = Field(ge=0)
+
+
+class _Ended(Line):
+    number: int = Field(alias="try")
+    dollars: float | None = Field(ge=0)
+    outcome: str
 
 
 class Spent:
@@ -50,13 +65,13 @@ class Spent:
     def read(cls, file: Path) -> Spent:
         """Read the books; where there are none, nothing was spent."""
         spent, opened = cls(), dict[int, float | None]()
-        for line in read_lines(file) if file.exists() else ():
-            if "query" in line:
-                opened[line["try"]] = line["at_most"]
+        for line in read_lines(file, _Begun | _Ended) if file.exists() else ():  # type: ignore[arg-type]
+            if isinstance(line, _Begun):
+                opened[line.number] = line.at_most
                 spent.tries += 1
             else:
-                opened.pop(line["try"], None)
-                spent.add(line["dollars"], line["outcome"] == ANSWER)
+                opened.pop(line.number, None)
+                spent.add(line.dollars, line.outcome == ANSWER)
         for most in opened.values():
             spent.unsettled += 1
             spent.add(most, answered=False)

@@ -10,7 +10,7 @@ from catalog.context import description_key
 from catalog.errors import ShelfmarkError
 from catalog.products import stream_products
 from catalog.schema import Schema
-from classify.lines import read_lines
+from classify.recorded_lines import read_predictions
 from classify.rundir import RunDirectory
 
 Described = tuple[str, float]
@@ -75,10 +75,13 @@ def of_run(folder: Path, below: float) -> Iterator[Described]:
     run = RunDirectory.open(folder)
     if not run.predictions.is_file():
         raise ShelfmarkError(f"--run {folder}: it has no predictions yet; classify resume {folder}")
-    told = iter(read_lines(run.predictions))
+    told = read_predictions(run.predictions, run.schema)
     for block in stream_products(run.test, run.schema, limit=run.manifest["limit"]):
         for text in block.texts:
-            confidence = float(next(told, {"confidence": 0.0})["confidence"])
+            line = next(told, None)
+            if line is None:
+                raise ShelfmarkError(f"{run.predictions}: fewer rows than {run.test.name}; classify resume {folder}")
+            confidence = line.confidence
             if confidence < below:
                 yield text, 1.0 - confidence
 

@@ -124,7 +124,9 @@ def check_options(options_class: type[Chosen], owner: str, given: dict[str, Any]
         return options_class(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
+        name = str(first["loc"][0]) if first["loc"] else ""
+        if name not in given:
+            raise ShelfmarkError(f"the options of {owner}: {name} {first['msg']}") from None
         if first["type"] == "literal_error":
             value, values = str(given[name]), get_args(known[name].annotation)
             raise ShelfmarkError(

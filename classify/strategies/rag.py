@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from catalog.cleaning import cleaned_text, without_numbers
 from catalog.context import Context, description_key
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json, write_json
+from catalog.files import write_json
 from catalog.messages import LabelPath, Request, request_id
 from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
@@ -26,6 +26,7 @@ from rag.index import Index
 from rag.prompts import Prompt
 from rag.quoting import quoted_of
 from rag.retrieve import FOUND
+from rag.stored_vote import load_vote
 from rag.tokens import token_counter
 from rag.vote import Vote, held_out_rows
 from student.tree import TreeClassifier
@@ -102,13 +103,13 @@ class RagStrategy:
             raise ShelfmarkError(
                 f"--encoder {options.encoder}: this model was fitted with {index.encoder.name}; fit another one"
             )
-        facts = read_json(folder / "vote.json")
-        if facts["clean_text"] != options.clean_text:
+        vote, cleaned = load_vote(folder / "vote.json")
+        if cleaned != options.clean_text:
             raise ShelfmarkError("--clean-text: this model was fitted otherwise; fit another one")
-        vote = Vote.from_dict(facts)
         tree, held, choice = None, None, None
         if options.needs_tree:
-            tree, held, choice = load_tree(folder, options.policy)
+            rows = len(held_out_rows(len(index), seed))
+            tree, held, choice = load_tree(folder, options.policy, schema.levels, rows)
         wanted = options.retrieval(len(index))
         if vote.options != wanted:
             vote, choice = Vote.fit(index, wanted, seed=seed), None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
+from catalog.arrays import damaged
 from catalog.errors import ShelfmarkError
 from catalog.messages import Prediction, Status
 from catalog.products import Products
@@ -84,6 +85,8 @@ class TreeStrategy:
         """Read the classifier; the options are applied when it predicts."""
         del seed
         classifier = TreeClassifier.load(folder / "tree")
+        if classifier.levels != schema.levels:
+            raise damaged(folder / "tree" / "tree.json", "levels: others than the schema has")
         fitted = classifier.judge.encoder.sentences
         if options.encoder != fitted:
             raise ShelfmarkError(f"--encoder {options.encoder}: this model was fitted with {fitted}; fit another one")
