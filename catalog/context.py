@@ -174,7 +174,7 @@ def read_entries(path: str | Path) -> Iterator[Entry]:
 
 def _table_entries(path: Path) -> Iterator[Entry]:
     found: dict[str, list[Snippet]] = {}
-    for row in read_table(path, required=("description", "snippet")):
+    for row in read_table(path, required=("description", "snippet"), others=False):
         found.setdefault(row.text("description"), []).append(Snippet.of(row.text("snippet")))
     for query, snippets in found.items():
         yield Entry(query, snippets[:MOST_SNIPPETS])

@@ -160,10 +160,14 @@ def stream_products(
 def _unique_rows(path: Path, schema: Schema, required: tuple[str, ...] = ()) -> Iterator[Row]:
     seen: set[RowId] = set()
     optional = [column for column in (schema.retailer, schema.price) if column]
-    for row in read_table(path, required=(schema.id, *schema.text, *required), optional=optional, hint=OTHER_NAMES):
+    for row in read_table(
+        path, required=(schema.id, *schema.text, *required), optional=optional, hint=OTHER_NAMES, others=False
+    ):
         name = row.id(schema.id)
         if name in seen:
-            first = next(other.place for other in read_table(path) if other.id(schema.id) == name)
+            first = next(
+                other.place for other in read_table(path, (schema.id,), others=False) if other.id(schema.id) == name
+            )
             raise row.fault(f"the id {name!r} occurs twice, first in {first}; each row needs its own", schema.id)
         seen.add(name)
         yield row
@@ -218,7 +222,7 @@ def read_labels(path: str | Path, schema: Schema) -> dict[RowId, LabelPath]:
     """
     labels: dict[RowId, LabelPath] = {}
     same: dict[LabelPath, LabelPath] = {}  # many rows have one path: it is in memory once
-    for row in read_table(path, required=(schema.id, *schema.levels), hint=OTHER_NAMES):
+    for row in read_table(path, required=(schema.id, *schema.levels), hint=OTHER_NAMES, others=False):
         name = row.id(schema.id)
         if name in labels:
             raise row.fault(f"the id {name!r} occurs twice; each row needs its own", schema.id)
