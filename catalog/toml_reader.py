@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, first_line, nearest_place
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 16
 """Of a file, at most: a description of columns, prices or figures has a few hundred."""
 
 MOST_DEPTH = 20
+MOST_DOTS = 100
+"""In a key, at most: reading it takes their number squared."""
+_BETWEEN_KEYS = re.compile(r"[=,{}\[\]\n]")
 
 
 def read_toml(path: str | Path, option: str = "") -> dict[str, Any]:
@@ -39,9 +43,12 @@ def read_toml(path: str | Path, option: str = "") -> dict[str, Any]:
     except ValueError:  # a path with a zero byte, or signs that this system's names cannot have
         raise ShelfmarkError(f"{place}: no path of a file") from None
     if len(content) > MOST_BYTES:
-        raise ShelfmarkError(f"{place}: larger than {MOST_BYTES >> 20} MiB: not a file of settings")
+        raise ShelfmarkError(f"{place}: larger than {MOST_BYTES >> 10} KiB: not a file of settings")
     try:
-        values = tomllib.loads(content.decode("utf-8").removeprefix("\ufeff"))
+        text = content.decode("utf-8").removeprefix("\ufeff")
+        if any(part.count(".") > MOST_DOTS for part in _BETWEEN_KEYS.split(text)):
+            raise ShelfmarkError(f"{place}: a key with more than {MOST_DOTS} dots: not a file of settings")
+        values = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ShelfmarkError(f"{place}: not TOML (byte {error.start + 1} is not UTF-8)") from None
     except RecursionError:
