@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError
+from catalog.json_reader import decode_row
 from catalog.products import Products, stream_products
 from catalog.schema import Schema
-from catalog.tables import CSV_SUFFIXES, read_table, table_kind
+from catalog.tables import CSV_SUFFIXES, Row, read_table, table_kind
+from catalog.text_lines import byte_lines
 
 MOST_SNIPPETS = 10
 """Snippets of one description, at most: the first so many."""
@@ -26,8 +28,15 @@ MOST_TITLE, MOST_URL, MOST_TEXT = 200, 500, 1000
 """Characters of each part of a snippet, at most."""
 MOST_QUERY = 400
 """Characters of a description that are searched for, at most."""
+MOST_DOLLARS = 1e9
+"""What a search may be said to have cost, at most."""
 
-_UNSEEN = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>|<!--", re.IGNORECASE)
+_UNSEEN_ENDS = {
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+    "": re.compile("-->"),
+}
 _INLINE = re.compile(r"</?(?:b|strong|em|i|u|mark|span|sub|sup)(?:\s[^<>]*)?>", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 # Zero-width signs, marks of direction, tags, private use: nobody sees them, a language model does.
@@ -49,10 +58,27 @@ def plain(text: str, most: int) -> str:
     """Return text from the web as one line of `most` characters at most, without markup or anything unseen."""
     text = text[: 20 * most]
     for _ in range(2):  # markup is often escaped once more
-        text = _TAG.sub(" ", _INLINE.sub("", _UNSEEN.sub(" ", text)))
+        text = _TAG.sub(" ", _INLINE.sub("", _seen(text)))
         text = html.unescape(text)
     text = _CONTROL.sub(" ", _INVISIBLE.sub("", text)).translate(_SIGNS)
     return " ".join(text.split())[:most].rstrip()
+
+
+def _seen(text: str) -> str:
+    """Return text without scripts, styles and comments; what is never closed stays, and is looked for once."""
+    kept: list[str] = []
+    at = start = 0
+    ends = dict(_UNSEEN_ENDS)
+    while found := _UNSEEN.search(text, at):
+        kind = (found[1] or "").lower()
+        end = ends[kind].search(text, found.end()) if kind in ends else None
+        at = found.end()
+        if end is None:
+            ends.pop(kind, None)
+        else:
+            kept.append(text[start : found.start()])
+            at = start = end.end()
+    return " ".join([*kept, text[start:]])
 
 
 @dataclass(frozen=True)
@@ -152,29 +178,30 @@ def read_entries(path: str | Path) -> Iterator[Entry]:
         yield from _table_entries(path)
         return
     loose: dict[str, list[Snippet]] = {}
-    with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                if not line.endswith("\n"):
-                    break
-                raise ShelfmarkError(f"{path}, line {number}: no JSON; delete the line") from None
-            where = f"{path}, line {number}"
-            if isinstance(value, dict) and "snippet" in value and "snippets" not in value:
-                query, text = _text(value, "description", where), _text(value, "snippet", where)
-                loose.setdefault(query, []).append(Snippet.of(text))
-            else:
-                yield _entry(value, where)
+    for number, line in byte_lines(path):
+        if not line.strip():
+            continue
+        try:
+            # What is no UTF-8 or half a surrogate pair in a snippet is made plain with the rest of it.
+            value = decode_row(line.decode("utf-8", "replace").strip())
+        except ValueError as error:
+            if not line.endswith(b"\n"):
+                break
+            what = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise ShelfmarkError(f"{path}, line {number}: no JSON ({what}); delete the line") from None
+        where = f"{path}, line {number}"
+        if isinstance(value, dict) and "snippet" in value and "snippets" not in value:
+            query, text = _query(value, "description", where), _text(value, "snippet", where)
+            loose.setdefault(query, []).append(Snippet.of(text))
+        else:
+            yield _entry(value, where)
     for query, snippets in loose.items():
         yield Entry(query, snippets[:MOST_SNIPPETS])
 
 
 def _table_entries(path: Path) -> Iterator[Entry]:
     found: dict[str, list[Snippet]] = {}
-    for row in read_table(path, required=("description", "snippet")):
+    for row in read_table(path, required=("description", "snippet"), others=False):
         found.setdefault(row.text("description"), []).append(Snippet.of(row.text("snippet")))
     for query, snippets in found.items():
         yield Entry(query, snippets[:MOST_SNIPPETS])
@@ -190,15 +217,28 @@ def _entry(value: Any, where: str) -> Entry:
         if not isinstance(snippet, dict):
             raise ShelfmarkError(f'{where}: a snippet is an object: {{"title": "...", "url": "...", "text": "..."}}')
         snippets.append(Snippet.of(*(_text(snippet, name, where, "") for name in ("text", "title", "url"))))
-    dollars = value.get("dollars")
     return Entry(
-        _text(value, "query", where),
+        _query(value, "query", where),
         snippets,
         provider=_text(value, "provider", where, ""),
         date=_text(value, "date", where, ""),
-        dollars=float(dollars) if isinstance(dollars, int | float) else None,
+        dollars=_dollars(value, where),
         error=_text(value, "error", where, ""),
     )
+
+
+def _query(value: dict[str, Any], name: str, where: str) -> str:
+    file, _, place = where.rpartition(", ")
+    return Row(file, place, {name: _text(value, name, where)}).text(name)
+
+
+def _dollars(value: dict[str, Any], where: str) -> float | None:
+    dollars = value.get("dollars")
+    if dollars is None:
+        return None
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars < MOST_DOLLARS:
+        raise ShelfmarkError(f"{where}: 'dollars' is no price of a search")
+    return float(dollars)
 
 
 def _text(value: dict[str, Any], name: str, where: str, missing: str | None = None) -> str:

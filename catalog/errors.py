@@ -5,9 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
+
+MOST_NAMES, MOST_NAME = 12, 60
+"""Names that a message lists, and characters of each, at most."""
+MOST_COMPARED, LONGEST_COMPARED = 2_000, 200
+"""Names that a misspelt one is compared with, and characters of each, at most: it takes the product of both."""
+MOST_MESSAGE = 1_500
+"""Characters of a message, at most: beginning (what and where) and end (what to do)."""
 
 
 class ShelfmarkError(Exception):
@@ -18,13 +26,30 @@ class ShelfmarkError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))
+        line = " ".join(message.splitlines())
+        super().__init__(line if len(line) <= MOST_MESSAGE else f"{line[: MOST_MESSAGE - 503]} … {line[-500:]}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the closest of `known`, or an empty string where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    close = _closest(name, known)
+    return f" (did you mean '{close}'?)" if close else ""
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names for a message, joined with commas: the first `MOST_NAMES`, cut to `MOST_NAME` characters."""
+    shown = [name if len(name) <= MOST_NAME else name[: MOST_NAME - 3] + "..." for name in islice(names, MOST_NAMES)]
+    more = [f"and {len(names) - len(shown):,} more"] if len(names) > len(shown) else []
+    return ", ".join([*shown, *more]) or "none"
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    """Return the closest of `known`; empty where none is close."""
+    if len(name) > LONGEST_COMPARED:
+        return ""
+    compared = [one for one in islice(known, MOST_COMPARED) if len(one) <= LONGEST_COMPARED]
+    close = difflib.get_close_matches(name, compared, n=1, cutoff=0.6)
+    return close[0] if close else ""
 
 
 def nearest_place(path: str | Path) -> str:
@@ -34,13 +59,17 @@ def nearest_place(path: str | Path) -> str:
 
 
 def _near(path: Path) -> Path | None:
-    folder = path.parent if path.parent.is_dir() else _near(path.parent)
+    while not path.parent.is_dir():
+        if path.parent == path:
+            return None
+        path = path.parent
     try:
-        names = [] if folder is None else [place.name for place in folder.iterdir() if not place.name.startswith(".")]
+        names = (place.name for place in path.parent.iterdir() if not place.name.startswith("."))
+        close = _closest(path.name, names)
     except OSError:
         return None
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return folder / close[0] if folder and close and folder / close[0] != path else None
+    found = path.parent / close
+    return found if close and found != path else None
 
 
 def require(module: str, extra: str) -> ModuleType:

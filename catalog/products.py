@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.errors import ShelfmarkError, nearest
+from catalog.errors import ShelfmarkError
+from catalog.frames import frame_rows
 from catalog.messages import LabelPath, RowId
 from catalog.places import features_file, is_features, labels_beside, labels_name
 from catalog.schema import Schema
@@ -160,10 +161,14 @@ def stream_products(
 def _unique_rows(path: Path, schema: Schema, required: tuple[str, ...] = ()) -> Iterator[Row]:
     seen: set[RowId] = set()
     optional = [column for column in (schema.retailer, schema.price) if column]
-    for row in read_table(path, required=(schema.id, *schema.text, *required), optional=optional, hint=OTHER_NAMES):
+    for row in read_table(
+        path, required=(schema.id, *schema.text, *required), optional=optional, hint=OTHER_NAMES, others=False
+    ):
         name = row.id(schema.id)
         if name in seen:
-            first = next(other.place for other in read_table(path) if other.id(schema.id) == name)
+            first = next(
+                other.place for other in read_table(path, (schema.id,), others=False) if other.id(schema.id) == name
+            )
             raise row.fault(f"the id {name!r} occurs twice, first in {first}; each row needs its own", schema.id)
         seen.add(name)
         yield row
@@ -218,7 +223,7 @@ def read_labels(path: str | Path, schema: Schema) -> dict[RowId, LabelPath]:
     """
     labels: dict[RowId, LabelPath] = {}
     same: dict[LabelPath, LabelPath] = {}  # many rows have one path: it is in memory once
-    for row in read_table(path, required=(schema.id, *schema.levels), hint=OTHER_NAMES):
+    for row in read_table(path, required=(schema.id, *schema.levels), hint=OTHER_NAMES, others=False):
         name = row.id(schema.id)
         if name in labels:
             raise row.fault(f"the id {name!r} occurs twice; each row needs its own", schema.id)
@@ -254,30 +259,18 @@ def products_from_frame(frame: pd.DataFrame, schema: Schema, *, labels: bool = F
     ShelfmarkError
         When a column is missing or a value is wrong.
     """
-    import pandas as pd
-
     wanted = [*schema.inputs, *(schema.levels if labels else ())]
-    for column in wanted:
-        if column not in frame.columns:
-            found = ", ".join(map(str, frame.columns))
-            raise ShelfmarkError(
-                f"the frame has no column '{column}'{nearest(column, map(str, frame.columns))}; columns: {found}"
-            )
-    if frame.empty:
-        raise ShelfmarkError("the frame has no rows")
-    cells: dict[str, list[Any]] = {
-        column: [None if pd.isna(value) else value for value in frame[column].tolist()] for column in wanted
-    }
-    cells[schema.id] = frame[schema.id].tolist() if schema.id in frame.columns else list(range(len(frame)))
     block = _Block(schema)
     paths: list[LabelPath] = []
     seen: set[RowId] = set()
-    for number, values in enumerate(zip(*cells.values(), strict=True)):
-        row = Row("the frame", f"row {number}", dict(zip(cells, values, strict=True)))
+    for number, row in enumerate(frame_rows(frame, wanted, [schema.id])):
+        row.values.setdefault(schema.id, number)
         block.add(row)
         if block.ids[-1] in seen:
             raise row.fault(f"the id {block.ids[-1]!r} occurs twice; each row needs its own", schema.id)
         seen.add(block.ids[-1])
         if labels:
             paths.append(row.label(schema.levels))
+    if not block.ids:
+        raise ShelfmarkError("the frame has no rows")
     return block.products(paths if labels else None)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
+from catalog.toml_reader import read_toml
 
 SEPARATOR = "__"
+MOST_COLUMNS = 100
+"""Columns that a schema names, at most."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,11 @@ class Schema:
     def __post_init__(self) -> None:
         """Refuse a schema that names a column twice or has no text or no levels."""
         columns = [*self.inputs, self.id, *self.levels]
-        twice = {column for column in columns if columns.count(column) > 1}
-        if twice:
-            raise ShelfmarkError(f"schema '{self.name}': column '{min(twice)}' has two roles; give it one")
+        if len(columns) > MOST_COLUMNS:
+            raise ShelfmarkError(f"schema '{self.name}': {len(columns):,} columns; there may be {MOST_COLUMNS} at most")
+        twice, times = Counter(columns).most_common(1)[0]
+        if times > 1:
+            raise ShelfmarkError(f"schema '{self.name}': column '{twice}' has two roles; give it one")
         if not self.text or not self.levels:
             raise ShelfmarkError(f"schema '{self.name}': it needs at least one text column and one level")
 
@@ -127,8 +132,4 @@ def load_schema(name: str) -> Schema:
         raise ShelfmarkError(
             f"--schema {name}: neither a preset ({', '.join(PRESETS)}) nor a TOML file{nearest(name, PRESETS)}"
         )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ShelfmarkError(f"{path}: not TOML: {error}") from None
-    return Schema.from_dict({"name": path.stem, **values}, where=str(path))
+    return Schema.from_dict({"name": path.stem, **read_toml(path)}, where=str(path))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import math
 import re
-import zlib
+import reprlib
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError, nearest, nearest_place
+from catalog.errors import ShelfmarkError, listed, nearest, nearest_place
+from catalog.json_reader import decode_row
 from catalog.messages import LabelPath, RowId
+from catalog.parquet import parquet_columns, parquet_rows
 from catalog.schema import SEPARATOR
+from catalog.text_lines import MOST_LINE, text_lines
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json", ".features", ".labels", ".predict")
 CSV_SUFFIXES = (".csv", ".tsv")
@@ -22,9 +27,21 @@ SUFFIXES = (*JSON_SUFFIXES, *CSV_SUFFIXES, ".parquet")
 
 OTHER_NAMES = "; where they have other names, give a --schema FILE that tells them (docs/data.md)"
 """What to do where a column is missing that a schema names."""
+MOST_COLUMNS = 10_000
+"""Columns of a table, at most."""
+MOST_TEXT, MOST_LABEL, MOST_ID = 100_000, 1_000, 500
+"""Characters of a text, of a level's value and of an id, at most."""
+MOST_MARKS, _LONG = 200, 1_000
+"""Combining marks in a row, at most, in a text of more than so many characters: sorting them takes their number
+squared, wherever text is normalized."""
+MOST_COUNT = 10**15
+"""Products that a label path may be said to have, at most: a float holds it exactly."""
+_WHOLE_FLOATS = 2.0**53
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
 
-csv.field_size_limit(2**31 - 1)
+csv.field_size_limit(MOST_LINE)
 
 
 class Row:
@@ -57,26 +74,33 @@ class Row:
 
     def lacks(self, column: str, hint: str = "") -> ShelfmarkError:
         """Return the error that says that a column is missing, and which there are."""
-        found = ", ".join(self.values) or "none"
+        found = listed(self.values)
         return self.fault(f"no column '{column}'{nearest(column, self.values)}; columns here: {found}{hint}")
 
-    def _check_characters(self, value: str, column: str) -> None:
+    def _check_characters(self, value: str, column: str, most: int) -> None:
+        if len(value) > most:
+            raise self.fault(f"{len(value):,} characters; there may be {most:,} at most", column)
+        if value.isascii():
+            return
         # JSON can spell half of a surrogate pair, which no UTF-8 file can hold: it would break the output.
-        if not value.isascii() and _HALF_PAIR.search(value):
-            raise self.fault(f"{ascii(value)[:60]} holds half a surrogate pair; write the whole character", column)
+        if half := _HALF_PAIR.search(value):
+            shown = ascii(value if len(value) <= 60 else value[half.start() : half.start() + 20])[:60]
+            raise self.fault(f"{shown} holds half a surrogate pair; write the whole character", column)
+        if len(value) > _LONG and _most_marks(value) > MOST_MARKS:
+            raise self.fault(f"more than {MOST_MARKS} accents on one letter; it is no text", column)
 
     def id(self, column: str) -> RowId:
         """Return the row's id: a whole number, or text. Whole numbers written as text become numbers."""
         value = self._value(column)
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and value.is_integer() and abs(value) <= _WHOLE_FLOATS:  # above, digits are lost
             value = int(value)
         if isinstance(value, str) and value:
-            self._check_characters(value, column)
+            self._check_characters(value, column, MOST_ID)
             plain = value.isascii() and value.isdigit() and (value == "0" or value[0] != "0")
             return int(value) if plain and len(value) < 19 else value
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if value is None or value == "":
+        if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 3 * MOST_ID:
+            return int(value)
+        if value is None or (isinstance(value, str) and not value):
             raise self.fault("the id is missing; give each row one", column)
         raise self.fault(f"{_shown(value)} is not an id; use a whole number or text", column)
 
@@ -86,11 +110,11 @@ class Row:
             return default
         value = self._value(column)
         if isinstance(value, str):
-            self._check_characters(value, column)
+            self._check_characters(value, column, MOST_TEXT)
             return value
         if value is None:
             return ""
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 3 * MOST_ID:
             return str(value)
         if isinstance(value, float) and math.isfinite(value):
             return str(value)
@@ -98,20 +122,27 @@ class Row:
 
     def price(self, column: str) -> float:
         """Return a price, NaN where it is missing (an absent key, null or an empty cell)."""
-        value = self.values.get(column)
-        if value is None or value == "":
+        value = self._present(column)
+        if value is None:
             return math.nan
         try:
             price = math.nan if isinstance(value, bool) else float(value)
         except OverflowError:
             price = math.inf
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, ArithmeticError):
             raise self.fault(f"{_shown(value)} is not a number; write the price as 3.99", column) from None
         if not math.isfinite(price):
             raise self.fault(f"{_shown(value)} is not a price; leave it empty (null) where it is unknown", column)
         if price < 0:
-            raise self.fault(f"the price {value} is negative; leave it empty (null) where it is unknown", column)
+            raise self.fault(
+                f"the price {_shown(value)} is negative; leave it empty (null) where it is unknown", column
+            )
         return price
+
+    def _present(self, column: str) -> Any:
+        """Return a value; None where it is absent, null or an empty cell."""
+        value = self.values.get(column)
+        return None if isinstance(value, str) and not value else value
 
     def label(self, levels: Sequence[str]) -> LabelPath:
         """Return the label path: one non-empty value for each level."""
@@ -120,6 +151,8 @@ class Row:
             value = self.text(level)
             if not value:
                 raise self.fault("the label is empty; every level needs a value", level)
+            if len(value) > MOST_LABEL:
+                raise self.fault(f"a label of {len(value):,} characters; there may be {MOST_LABEL:,} at most", level)
             if SEPARATOR in value:
                 raise self.fault(
                     f"{_shown(value)} contains '{SEPARATOR}', which separates the levels; write it otherwise",
@@ -130,34 +163,46 @@ class Row:
 
     def number(self, column: str) -> float | None:
         """Return a finite number, or None where the column is absent or empty."""
-        value = self.values.get(column)
-        if value is None or value == "":
+        value = self._present(column)
+        if value is None:
             return None
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, ArithmeticError):
             number = math.nan
         if not math.isfinite(number):
             raise self.fault(f"{_shown(value)} is not a number", column)
         return number
 
     def whole_number(self, column: str, default: int) -> int:
-        """Return a whole number of at least 1, or `default` where the column is absent or empty."""
-        value = self.values.get(column)
-        if value is None or value == "":
+        """Return a whole number from 1 to `MOST_COUNT`, or `default` where the column is absent or empty."""
+        value = self._present(column)
+        if value is None:
             return default
         try:
             number = int(value)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, ArithmeticError):
             number = 0
         if number < 1 or isinstance(value, bool) or (isinstance(value, float) and number != value):
             raise self.fault(f"{_shown(value)} is not a whole number of at least 1", column)
+        if number > MOST_COUNT:
+            raise self.fault(f"{_shown(value)} is too large: there may be {MOST_COUNT:,} at most", column)
         return number
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    """Return a value for a message, at most 60 characters of it, whatever it is."""
+    try:
+        text = repr(value[:61]) if isinstance(value, str) else _SHOWN.repr(value)
+    except Exception:  # a number of more than 4,300 digits, or an object of a frame's that cannot show itself
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _most_marks(text: str) -> int:
+    """Return how many combining marks stand in a row, at most."""
+    runs = groupby(text, key=lambda sign: unicodedata.combining(sign) > 0)
+    return max((sum(1 for _ in signs) for is_mark, signs in runs if is_mark), default=0)
 
 
 def table_kind(path: str | Path) -> str:
@@ -176,7 +221,12 @@ def table_kind(path: str | Path) -> str:
 
 
 def read_table(
-    path: str | Path, required: Sequence[str] = (), optional: Sequence[str] = (), *, hint: str = ""
+    path: str | Path,
+    required: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    *,
+    hint: str = "",
+    others: bool = True,
 ) -> Iterator[Row]:
     """Yield the rows of a CSV, JSON-lines or Parquet file (text plain or gzipped, UTF-8), in a stream.
 
@@ -190,6 +240,8 @@ def read_table(
         Columns that a row may lack but the file may not: where no row has one, that is an error.
     hint : str
         What to do where a required column is missing, such as `OTHER_NAMES`.
+    others : bool
+        Read columns that are neither. Without them Parquet files are read faster, whatever is in those columns.
 
     Raises
     ------
@@ -202,8 +254,10 @@ def read_table(
     kind = table_kind(path)
     if path.is_dir():
         raise ShelfmarkError(f"{path}: a folder, not a file")
+    header: Row | None = None
     if kind == ".parquet":
-        rows = _read_parquet(path)
+        header = Row(str(path), "row 1", dict.fromkeys(_bounded(parquet_columns(path), str(path))))
+        rows = _read_parquet(path, None if others else (*required, *optional))
     elif kind in CSV_SUFFIXES:
         rows = _read_csv(path, "\t" if kind == ".tsv" else ",")
     else:
@@ -213,77 +267,68 @@ def read_table(
     for row in rows:
         for column in required:
             if column not in row.values:
-                header = kind in CSV_SUFFIXES  # which is what lacks it
-                raise (Row(row.file, "line 1", row.values) if header else row).lacks(column, hint)
+                if kind in CSV_SUFFIXES:  # the header is what lacks it
+                    header = Row(row.file, "line 1", row.values)
+                raise (header or row).lacks(column, hint)
         if unseen:
             unseen -= row.values.keys()
         yield row
     if row is None:
         raise ShelfmarkError(f"{path}: it has no rows")
     if unseen:
-        found = ", ".join(row.values)
+        there = (header or row).values
         raise ShelfmarkError(
-            f"{path}: no row has a column '{min(unseen)}'{nearest(min(unseen), row.values)}; columns here: {found}; "
+            f"{path}: no row has a column '{min(unseen)}'{nearest(min(unseen), there)}; columns here: {listed(there)}; "
             "where the data has none, use a --schema without it"
         )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line numbers and lines of a UTF-8 text file, plain or gzipped."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opener(path, "rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                if number == 1:
-                    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                        raise ShelfmarkError(f"{path}: UTF-16 text; save it as UTF-8")
-                    raw = raw.removeprefix(b"\xef\xbb\xbf")
-                try:
-                    yield number, raw.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise ShelfmarkError(
-                        f"{path}, line {number}, byte {error.start + 1}: not UTF-8; save the file as UTF-8"
-                    ) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ShelfmarkError(f"{path}, after line {number}: damaged gzip data ({error}); copy it again") from None
+def _bounded(names: Sequence[str], place: str) -> Sequence[str]:
+    if len(names) > MOST_COLUMNS:
+        raise ShelfmarkError(f"{place}: {len(names):,} columns; keep those of the schema, {MOST_COLUMNS:,} at most")
+    return names
 
 
 def _read_json_lines(path: Path) -> Iterator[Row]:
     file = str(path)
-    for number, line in _lines(path):
-        if not line.strip():
+    for number, line in text_lines(path):
+        line = line.rstrip(" \t\r\n")  # else the column is counted from the line's end
+        if not line or line.isspace():
             continue
         try:
-            value = json.loads(line.rstrip(" \t\r\n"))  # else the column is counted from the line's end
+            value = decode_row(line)
         except json.JSONDecodeError as error:
             raise ShelfmarkError(
                 f"{file}, line {number}, column {error.colno}: not JSON ({error.msg}); write one object a line"
             ) from None
-        except RecursionError:
-            raise ShelfmarkError(f"{file}, line {number}: nested too deep; write one flat object a line") from None
-        except ValueError as error:  # a number of more than 4,300 digits
-            raise ShelfmarkError(f"{file}, line {number}: not readable ({error})") from None
+        except ValueError as error:
+            raise ShelfmarkError(
+                f"{file}, line {number}: {error}; write one flat object a line, each key once"
+            ) from None
         if not isinstance(value, dict):
             raise ShelfmarkError(f"{file}, line {number}: {_shown(value)} is not an object; write one object a line")
+        if len(value) > MOST_COLUMNS:
+            _bounded(list(value), f"{file}, line {number}")
         yield Row(file, f"line {number}", value)
 
 
 def _read_csv(path: Path, delimiter: str) -> Iterator[Row]:
     file = str(path)
-    reader = csv.reader((line for _, line in _lines(path)), delimiter=delimiter, strict=True)
+    records = _Records(path)
+    reader = csv.reader(records, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     start = 1
     try:
         for cells in reader:
             number, start = start, reader.line_num + 1
+            records.begin(start)
             if not cells:
                 continue
             if header is None:
-                header = cells
-                twice = {name for name in header if header.count(name) > 1}
-                if twice:
-                    raise ShelfmarkError(f"{file}, line 1: two columns are called '{min(twice)}'; rename one")
+                header = list(_bounded(cells, f"{file}, line {number}"))
+                if len(set(header)) < len(header):
+                    (twice, _), *_ = Counter(header).most_common(1)
+                    raise ShelfmarkError(f"{file}, line {number}: two columns are called '{twice[:60]}'; rename one")
                 continue
             if len(cells) != len(header):
                 raise ShelfmarkError(
@@ -292,20 +337,39 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[Row]:
                 )
             yield Row(file, f"line {number}", dict(zip(header, cells, strict=True)))
     except csv.Error as error:
+        if "new-line" in str(error):  # Python's words for it advise programmers
+            raise ShelfmarkError(
+                f"{file}, line {start}: a carriage return without a line feed; save the file with line feeds"
+            ) from None
         raise ShelfmarkError(f"{file}, line {start}: not CSV ({error}); check the quotes") from None
 
 
-def _read_parquet(path: Path) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
+class _Records:
+    """The lines of a CSV file, as long as no record is longer than a line may be: a quote may never be closed."""
 
+    def __init__(self, path: Path) -> None:
+        self._file, self._lines = str(path), text_lines(path)
+        self.begin(1)
+
+    def begin(self, line: int) -> None:
+        """Begin a record."""
+        self._start, self._size = line, 0
+
+    def __iter__(self) -> _Records:
+        return self
+
+    def __next__(self) -> str:
+        _, line = next(self._lines)
+        self._size += len(line)
+        if self._size > MOST_LINE:
+            raise ShelfmarkError(
+                f"{self._file}, line {self._start}: not CSV (a row of more than {MOST_LINE >> 20} MiB); "
+                "a quote is opened there and not closed"
+            )
+        return line
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     file = str(path)
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=8192):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(file, f"row {number}", values)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ShelfmarkError(f"{file}, after row {number}: not readable as Parquet ({error})") from None
+    for number, values in enumerate(parquet_rows(path, columns), start=1):
+        yield Row(file, f"row {number}", values)

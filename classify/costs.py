@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from catalog.errors import ShelfmarkError, first_line
+from catalog.toml_reader import read_toml
 
 FILE = Path(__file__).with_name("prices.toml")
 MILLION = 1_000_000
@@ -88,14 +87,8 @@ def load_prices(path: str | Path | None = None) -> Prices:
 
 
 def _read(path: Path) -> dict[str, Price]:
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ShelfmarkError(f"--prices {path}: cannot be read ({error.strerror or error})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ShelfmarkError(f"--prices {path}: not TOML ({error})") from None
     found = {}
-    for model, value in values.items():
+    for model, value in read_toml(path, "--prices").items():
         if not isinstance(value, dict):
             raise ShelfmarkError(f'--prices {path}: {model}: a model is a table: ["{model}"], then input and output')
         try:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError, nearest, nearest_place
+from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write
+from catalog.json_reader import decode_row
 from catalog.messages import Completion
+from catalog.text_lines import text_lines
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ApiOptions
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, outcome, request_line
@@ -167,20 +168,14 @@ def import_answers(run: Run, files: Iterable[Path]) -> str:
 
 def _outputs(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in files:
-        try:
-            with open(file, encoding="utf-8") as stream:
-                for number, text in enumerate(stream, start=1):
-                    if text.strip():
-                        yield _output(text, f"{file}, line {number}")
-        except FileNotFoundError:
-            raise ShelfmarkError(f"{file}: no such file{nearest_place(file)}") from None
-        except UnicodeDecodeError as error:
-            raise ShelfmarkError(f"{file}: not UTF-8 ({error.reason}); download it again") from None
+        for number, text in text_lines(file):
+            if text.strip():
+                yield _output(text.strip(), f"{file}, line {number}")
 
 
 def _output(text: str, where: str) -> tuple[str, dict[str, Any]]:
     try:
-        line = json.loads(text)
+        line = decode_row(text)  # a model's answer may be cut in the middle of a pair
     except ValueError as error:
         raise ShelfmarkError(f"{where}: not JSON ({error}); download the file again") from None
     if (

@@ -219,7 +219,9 @@ def fit(
         options = context_options(strategy, options, Path(context))
     checked = check_options(chosen.options_class, strategy, options)
     name_all(checked.model_dump())
-    parts: Sequence[Table] = [train] if isinstance(train, pd.DataFrame | Products | str | Path) else train
+    parts: Sequence[Table] = list(train) if isinstance(train, list | tuple) else [train]
+    if not parts:
+        raise ShelfmarkError("nothing to train on: give a frame, a file or products, or several of these")
     products = join_products([_products(part, schema, labels=True) for part in parts])
     if context is not None:
         products = join_context(products, context)
@@ -329,4 +331,8 @@ def _products(table: Table, schema: Schema, *, labels: bool) -> Products:
         return table
     if isinstance(table, pd.DataFrame):
         return products_from_frame(table, schema, labels=labels)
+    if not isinstance(table, str | Path):
+        raise ShelfmarkError(
+            f"products are a pandas frame, a file or Products; not a value of type {type(table).__name__}"
+        )
     return read_products(table, schema, labels=labels)

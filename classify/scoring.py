@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from catalog.errors import ShelfmarkError, nearest
+from catalog.errors import ShelfmarkError, listed, nearest
+from catalog.frames import frame_rows
 from catalog.messages import LabelPath, RowId
 from catalog.places import features_file, is_features, labels_beside
 from catalog.products import read_labels
@@ -20,6 +21,9 @@ from catalog.taxonomy import Policy, Taxonomy
 from classify.rundir import RunDirectory
 from measure.evaluation import Evaluation
 from measure.evaluation import evaluate as compare
+
+MOST_GROUPS, MOST_GROUP_NAME = 1_000, 200
+"""Groups that are scored one by one, and characters of what each is called, at most."""
 
 
 def evaluate(
@@ -60,13 +64,7 @@ def evaluate(
 
 
 def _frame_rows(frame: pd.DataFrame, name: str, schema: Schema) -> Iterator[Row]:
-    for column in (schema.id, *schema.levels):
-        if column not in frame.columns:
-            raise ShelfmarkError(f"the frame of {name} has no column '{column}'{nearest(column, map(str, frame))}")
-    columns = [column for column in (schema.id, *schema.levels, "confidence") if column in frame.columns]
-    for number, cells in enumerate(zip(*(frame[column].tolist() for column in columns), strict=True)):
-        values = {column: None if pd.isna(cell) else cell for column, cell in zip(columns, cells, strict=True)}
-        yield Row(f"the frame of {name}", f"row {number}", values)
+    return frame_rows(frame, (schema.id, *schema.levels), ("confidence",), f"the frame of {name}")
 
 
 def _confidence(truth: Iterable[RowId], answers: dict[RowId, Row]) -> NDArray[np.float64] | None:
@@ -157,6 +155,8 @@ def evaluate_files(
         groups: dict[str, list[int]] = {}
         for at, value in enumerate(values):
             groups.setdefault(value, []).append(at)
+        if len(groups) > MOST_GROUPS:
+            raise ShelfmarkError(f"--by {by}: {len(groups):,} different values; there may be {MOST_GROUPS:,} at most")
         for value, rows in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
             part = None if confidence is None else confidence[rows]
             chosen, answered = [true_paths[row] for row in rows], [paths[row] for row in rows]
@@ -190,6 +190,12 @@ def _unique(rows: Any, schema: Schema) -> Any:
         yield row
 
 
+def _group(value: Any) -> str:
+    """Return what a group is called whose rows have this value."""
+    text = "" if value is None else str(value)[:MOST_GROUP_NAME]
+    return text.encode("utf-8", "replace").decode("utf-8") or "(none)"
+
+
 def _column(
     by: str, truth: dict[RowId, LabelPath], answers: dict[RowId, Row], labels: Path, schema: Schema
 ) -> list[str]:
@@ -206,5 +212,5 @@ def _column(
             if by in row.values:
                 found[row.id(schema.id)] = row.values[by]
         if found:
-            return ["(none)" if found.get(name) in (None, "") else str(found[name]) for name in truth]
-    raise ShelfmarkError(f"--by {by}: no such column{nearest(by, known)}; there are: {', '.join(sorted(known))}")
+            return [_group(found.get(name)) for name in truth]
+    raise ShelfmarkError(f"--by {by}: no such column{nearest(by, known)}; there are: {listed(sorted(known))}")

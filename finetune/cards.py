@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from catalog.errors import ShelfmarkError, nearest
+from catalog.toml_reader import read_toml
 
 CARDS = Path(__file__).with_name("cards.toml")
 
@@ -80,13 +81,7 @@ def _card(name: str, values: dict[str, Any], place: str) -> Card:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ShelfmarkError(f"--cards {path}: cannot be read ({error.strerror or error})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ShelfmarkError(f"--cards {path}: not TOML ({error})") from None
-    cards = values.get("cards")
+    cards = read_toml(path, "--cards").get("cards")
     if not isinstance(cards, dict) or not cards or not all(isinstance(card, dict) for card in cards.values()):
         raise ShelfmarkError(f"--cards {path}: no cards in it; write [cards.NAME] above the figures of each")
     return cards

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from catalog.errors import ShelfmarkError, nearest
+from catalog.toml_reader import read_toml
 from finetune.examples import Selection
 from rag.quoting import MOST_TOKENS
 
@@ -166,7 +167,7 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
     if name in known:
         values = known[name]
     elif Path(name).suffix == ".toml":
-        values = _read(Path(name))
+        values = read_toml(name, "--recipe")
     else:
         raise ShelfmarkError(f"--recipe {name}: unknown{nearest(name, known)}; there are: {', '.join(known)}")
     if "sample" in changes:
@@ -181,12 +182,3 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
         if first["type"] == "extra_forbidden":
             raise ShelfmarkError(f"{name}: a recipe has no '{figure}'{nearest(figure, Recipe.model_fields)}") from None
         raise ShelfmarkError(f"{name}: {figure} is {first['input']!r}: {first['msg']}") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ShelfmarkError(f"--recipe {path}: cannot be read ({error.strerror or error})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ShelfmarkError(f"--recipe {path}: not TOML ({error})") from None

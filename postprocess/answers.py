@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ShelfmarkError
+from catalog.errors import ShelfmarkError, listed
 from catalog.messages import RowId
 from catalog.schema import SEPARATOR, Schema
 from catalog.tables import Row, read_table
 from postprocess.forms import whole_signs
 
+MOST_PARTS = 20
+"""Parts of a message within parts, at most; no API answers with more than five."""
 _HASHED_ID = re.compile(r"(.+)-([0-9a-f]{8})", re.DOTALL)
 
 
@@ -131,8 +133,7 @@ def _answer(row: Row, column: str | None, schema: Schema) -> str | None:
         return _batch_answer(row) if column == "custom_id" else None if values.get("error") else _raw(row, "text")
     if "answer" in values:
         answer = values["answer"]
-        # An answer that was written as an object instead of as text is read like the text of it.
-        return json.dumps(answer, ensure_ascii=False) if isinstance(answer, dict | list) else _raw(row, "answer")
+        return _written(row, "answer") if isinstance(answer, dict | list) else _raw(row, "answer")
     if any(level in values for level in schema.levels):
         path = [row.text(level, default="") for level in schema.levels]
         if all(path) and not any(SEPARATOR in value for value in path):
@@ -140,8 +141,16 @@ def _answer(row: Row, column: str | None, schema: Schema) -> str | None:
         return json.dumps(dict(zip(schema.levels, path, strict=True)), ensure_ascii=False) if any(path) else ""
     raise row.fault(
         f"no answer here; it needs a column 'answer', or the levels ({', '.join(schema.levels)}), or to be a line of "
-        f"Batch API output; columns here: {', '.join(values) or 'none'}"
+        f"Batch API output; columns here: {listed(values)}"
     )
+
+
+def _written(row: Row, column: str) -> str:
+    """Return an answer that was given as an object as the text of it, which is read like any other."""
+    try:
+        return json.dumps(row.values[column], ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # dates and decimals of a Parquet file; nested to Python's limit
+        raise row.fault("it cannot be written as JSON; give the answer as text", column) from None
 
 
 def _raw(row: Row, column: str) -> str:
@@ -162,13 +171,15 @@ def _batch_answer(row: Row) -> str | None:
     return "".join(_texts(said[:1] if "choices" in body else said)) if said else None
 
 
-def _texts(said: Any) -> Iterator[str]:
+def _texts(said: Any, within: int = 0) -> Iterator[str]:
     """Yield what a message says: its text, the parts of it, or the arguments of the function that it calls."""
+    if within > MOST_PARTS:
+        return
     if isinstance(said, str):
         yield said
     elif isinstance(said, list):
         for part in said:
-            yield from _texts(part)
+            yield from _texts(part, within + 1)
     elif isinstance(said, dict):
         for name in ("message", "content", "text", "tool_calls", "function", "arguments"):
-            yield from _texts(said.get(name))
+            yield from _texts(said.get(name), within + 1)

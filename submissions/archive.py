@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -11,15 +13,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from catalog.errors import ShelfmarkError, nearest
+from catalog.errors import ShelfmarkError, first_line, listed, nearest
 from catalog.files import atomic_write, content_hash
+from catalog.json_reader import decode_row
 from catalog.messages import LabelPath, RowId
 from catalog.products import stream_products
 from catalog.schema import Schema
 from catalog.tables import OTHER_NAMES, Row, read_table
+from catalog.text_lines import MOST_SWELLING, UNSUSPICIOUS, lines_within
 
 MEMBER_SUFFIX = ".predict"
 _OUR_COLUMNS = ("confidence", "status", "level_confidence", "top")
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+    OverflowError,
+)
 _ADVICE = "make the predictions again from this test file"
 
 
@@ -138,9 +153,11 @@ def validate_archive(archive: str | Path, test_file: str | Path, schema: Schema,
         with zipfile.ZipFile(path) as opened:
             member = _only_member(path, opened, name)
             answers = _collect(_member_rows(path, opened, member), schema, ())
-    # RuntimeError: encrypted; NotImplementedError: a compression that Python cannot read.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ShelfmarkError(f"{path}: not a zip that can be read ({error}); write the submission again") from None
+    # RuntimeError: encrypted; NotImplementedError: a compression that Python cannot read; the rest: damaged numbers.
+    except _DAMAGED as error:
+        raise ShelfmarkError(
+            f"{path}: not a zip that can be read ({first_line(error)}); write the submission again"
+        ) from None
     _require_match(path, answers, test_file, ids)
     for place, (found, expected) in enumerate(zip(answers.paths, ids, strict=True), start=1):
         if found != expected:
@@ -238,24 +255,26 @@ def _only_member(path: Path, archive: zipfile.ZipFile, name: str | None) -> str:
     members = archive.namelist()
     wanted = f"{name or 'NAME'}{MEMBER_SUFFIX}"
     if len(members) != 1:
-        listed = ", ".join(members[:5]) or "nothing"
-        raise ShelfmarkError(f"{path}: it holds {len(members)} files ({listed}); it must hold {wanted} alone")
+        there = listed(members[:5]) if members else "nothing"
+        raise ShelfmarkError(f"{path}: it holds {len(members)} files ({there}); it must hold {wanted} alone")
     stem = members[0].removesuffix(MEMBER_SUFFIX)
     if stem == members[0] or (name is not None and stem != name):
-        raise ShelfmarkError(f"{path}: it holds {members[0]!r}; it must hold {wanted}")
+        raise ShelfmarkError(f"{path}: it holds {members[0][:100]!r}; it must hold {wanted}")
     check_name(stem)
     return members[0]
 
 
 def _member_rows(path: Path, archive: zipfile.ZipFile, member: str) -> Iterator[Row]:
     file = f"{path}: {member}"
+    bound = max(UNSUSPICIOUS, MOST_SWELLING * archive.getinfo(member).compress_size)
     with archive.open(member) as stream:
-        for number, raw in enumerate(stream, start=1):
+        for number, raw in lines_within(stream, file, bound):
             place = f"line {number}"
             try:
-                values: Any = json.loads(raw.decode("utf-8"))
-            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-                raise ShelfmarkError(f"{file}, {place}: not JSON in UTF-8; write the submission again") from None
+                values: Any = decode_row(raw.decode("utf-8").rstrip("\r\n"))
+            except ValueError as error:
+                what = f"not JSON in UTF-8 ({first_line(error)})"
+                raise ShelfmarkError(f"{file}, {place}: {what}; write the submission again") from None
             if not isinstance(values, dict):
                 raise ShelfmarkError(f"{file}, {place}: not an object; write the submission again")
             yield Row(file, place, values)

@@ -82,19 +82,19 @@ def _parsed(row: Row, last: int) -> ScoreRow:
         raise row.fault(f"{number} after {last}: the numbers must rise", "number")
     score = _number(row.text("score"))
     if score is not None and not math.isfinite(score):
-        raise row.fault(f"{row.text('score')!r} is not a finite number", "score")
+        raise row.fault(f"{row.text('score')[:60]!r} is not a finite number", "score")
     try:
         moment = datetime.fromisoformat(row.text("date_time"))
-    except ValueError:
-        raise row.fault(f"{row.text('date_time')!r} is not a date and time", "date_time") from None
+        # A time without a zone was typed by hand; UTC is what stands in the rest of the file.
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter: a day at the end of the calendar, in another zone
+        raise row.fault(f"{row.text('date_time')[:60]!r} is not a date and time", "date_time") from None
     size = row.text("size_bytes")
-    if not (size.isascii() and size.isdigit()):
-        raise row.fault(f"{size!r} is not a size in bytes", "size_bytes")
+    if not (size.isascii() and size.isdigit() and len(size) <= 18):
+        raise row.fault(f"{size[:60]!r} is not a size in bytes", "size_bytes")
     status = next((known for known in STATUSES if known == row.text("status")), None)
     if status is None:
-        raise row.fault(f"{row.text('status')!r} is not one of {', '.join(STATUSES)}", "status")
-    # A time without a zone was typed by hand; UTC is what stands in the rest of the file.
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        raise row.fault(f"{row.text('status')[:60]!r} is not one of {', '.join(STATUSES)}", "status")
     return ScoreRow(number, score, row.text("file_name"), moment, int(size), status)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
@@ -12,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from catalog.context import MOST_SNIPPETS, Snippet
 from catalog.errors import ShelfmarkError, nearest
+from catalog.toml_reader import read_toml
 from classify.engines.chat import problem
 from classify.engines.connection import Connection
 from classify.search.base import LONGEST_ANSWER, RefusedSearchError, SearchOptions, text_of
@@ -68,12 +67,7 @@ def read_endpoint(search: str) -> Endpoint:
     if "://" in search:
         values: dict[str, Any] = {"url": search}
     else:
-        try:
-            values = tomllib.loads(Path(search).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ShelfmarkError(f"--search {search}: cannot be read ({error.strerror or error})") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ShelfmarkError(f"--search {search}: not TOML ({error})") from None
+        values = read_toml(search, "--search")
     shown = search.partition("?")[0]  # a person may have put a key into what follows
     try:
         endpoint = Endpoint(**values)

@@ -124,7 +124,7 @@ def test_an_empty_parquet_file(tmp_path: Path) -> None:
         ("[1]", ", line 48211: [1] is not an object; write one object a line"),
         ("null", ", line 48211: None is not an object; write one object a line"),
         ("[" * 100_000, ", line 48211: nested too deep; write one flat object a line"),
-        ('{"a": 1' + "0" * 5000 + "}", ", line 48211: not readable (Exceeds the limit"),
+        ('{"a": 1' + "0" * 5000 + "}", ", line 48211: a number of more than 4,300 digits"),
     ],
 )
 def test_wrong_json_says_which_line(tmp_path: Path, line: str, expected: str) -> None:

@@ -143,7 +143,8 @@ def test_vllm_s_own_constraint_on_request(run, command) -> None:
         ("[]\n", "a.jsonl, line 1: not a batch's output"),
         ('\n{"custom_id": "1-a", "response": null, "error": null}\n', "nothing in the files answers"),
         ("", "nothing in the files answers"),
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\x80", "not UTF-8"),
     ],
 )
 def test_files_that_are_none(run, refused, tmp_path, content, message: str) -> None:
