@@ -9,16 +9,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+from catalog.foreign import visible
+
+MOST_LETTERS = 3000
+"""Of a message, at most: a cell of a table may be a whole book."""
+
 
 class ShelfmarkError(Exception):
     """A mistake outside the code: one line that says what is wrong, where, and what to do.
 
     The command prints the line and exits with 2. Text taken from the user's data is escaped, so that the
-    message stays on one line.
+    message stays on one line and a terminal shows all of it; of a very long one the middle is left out.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))
+        line = visible(" ".join(message.splitlines()))
+        if len(line) > MOST_LETTERS:
+            line = f"{line[: MOST_LETTERS * 2 // 3]} … {line[-MOST_LETTERS // 3 :]}"
+        super().__init__(line)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

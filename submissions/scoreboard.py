@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write
+from catalog.foreign import visible
 from catalog.tables import Row, read_table
 from submissions.archive import check_name
 
@@ -211,7 +212,7 @@ def scoreboard_table(rows: Sequence[ScoreRow]) -> Table:
             row.status,
         )
         # Text, not str: a file name with square brackets is not markup.
-        table.add_row(*map(Text, cells), style="bold" if row is winner else None)
+        table.add_row(*(Text(visible(cell)) for cell in cells), style="bold" if row is winner else None)
     return table
 
 
