@@ -15,6 +15,7 @@ from typing import Any
 from catalog.errors import ShelfmarkError, nearest, nearest_place
 from catalog.messages import LabelPath, RowId
 from catalog.schema import SEPARATOR
+from catalog.sheets import is_sheet, restored
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json", ".features", ".labels", ".predict")
 CSV_SUFFIXES = (".csv", ".tsv")
@@ -273,7 +274,7 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[Row]:
     file = str(path)
     reader = csv.reader((line for _, line in _lines(path)), delimiter=delimiter, strict=True)
     header: list[str] | None = None
-    start = 1
+    start, guarded = 1, False
     try:
         for cells in reader:
             number, start = start, reader.line_num + 1
@@ -284,12 +285,17 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[Row]:
                 twice = {name for name in header if header.count(name) > 1}
                 if twice:
                     raise ShelfmarkError(f"{file}, line 1: two columns are called '{min(twice)}'; rename one")
+                guarded = is_sheet(header)
+                if guarded:
+                    header = [restored(name) for name in header]
                 continue
             if len(cells) != len(header):
                 raise ShelfmarkError(
                     f"{file}, line {number}: {len(cells)} fields where the header has {len(header)}; "
                     "quote values that contain the delimiter"
                 )
+            if guarded:
+                cells = [restored(cell) for cell in cells]
             yield Row(file, f"line {number}", dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise ShelfmarkError(f"{file}, line {start}: not CSV ({error}); check the quotes") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write
 from catalog.foreign import visible
+from catalog.sheets import SheetWriter
 from catalog.tables import Row, read_table
 from submissions.archive import check_name
 
@@ -218,12 +218,12 @@ def scoreboard_table(rows: Sequence[ScoreRow]) -> Table:
 
 def _write(path: str | Path, rows: Sequence[ScoreRow]) -> None:
     with atomic_write(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        sheet = SheetWriter(stream)
+        sheet.write(COLUMNS)
         for row in rows:
             score = "" if row.score is None else repr(row.score)
             moment = row.date_time.isoformat(timespec="seconds")
-            writer.writerow([row.number, score, row.file_name, moment, row.size_bytes, row.status])
+            sheet.write([row.number, score, row.file_name, moment, row.size_bytes, row.status])
 
 
 @contextmanager
