@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
+from catalog.foreign import visible
+
 MOST_NAMES, MOST_NAME = 12, 60
 """Names that a message lists, and characters of each, at most."""
 MOST_COMPARED, LONGEST_COMPARED = 2_000, 200
@@ -22,11 +24,11 @@ class ShelfmarkError(Exception):
     """A mistake outside the code: one line that says what is wrong, where, and what to do.
 
     The command prints the line and exits with 2. Text taken from the user's data is escaped, so that the
-    message stays on one line.
+    message stays on one line and a terminal shows all of it; of a very long one the middle is left out.
     """
 
     def __init__(self, message: str) -> None:
-        line = " ".join(message.splitlines())
+        line = visible(" ".join(message.splitlines()))
         super().__init__(line if len(line) <= MOST_MESSAGE else f"{line[: MOST_MESSAGE - 503]} … {line[-500:]}")
 
 

@@ -19,6 +19,7 @@ from catalog.json_reader import decode_row
 from catalog.messages import LabelPath, RowId
 from catalog.parquet import parquet_columns, parquet_rows
 from catalog.schema import SEPARATOR
+from catalog.sheets import is_sheet, restored
 from catalog.text_lines import MOST_LINE, text_lines
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json", ".features", ".labels", ".predict")
@@ -317,7 +318,7 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[Row]:
     records = _Records(path)
     reader = csv.reader(records, delimiter=delimiter, strict=True)
     header: list[str] | None = None
-    start = 1
+    start, guarded = 1, False
     try:
         for cells in reader:
             number, start = start, reader.line_num + 1
@@ -329,12 +330,17 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[Row]:
                 if len(set(header)) < len(header):
                     (twice, _), *_ = Counter(header).most_common(1)
                     raise ShelfmarkError(f"{file}, line {number}: two columns are called '{twice[:60]}'; rename one")
+                guarded = is_sheet(header)
+                if guarded:
+                    header = [restored(name) for name in header]
                 continue
             if len(cells) != len(header):
                 raise ShelfmarkError(
                     f"{file}, line {number}: {len(cells)} fields where the header has {len(header)}; "
                     "quote values that contain the delimiter"
                 )
+            if guarded:
+                cells = [restored(cell) for cell in cells]
             yield Row(file, f"line {number}", dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         if "new-line" in str(error):  # Python's words for it advise programmers

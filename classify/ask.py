@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from catalog.products import read_products
+from catalog.sheets import SheetWriter
 from classify.recorded_lines import read_predictions
 from classify.run import Run
 from rag.ngram import NgramEncoder
@@ -61,7 +61,7 @@ def ask(run: Run, rows: int, out: Path) -> int:
     """Write the rows of a run whose labels would teach most as a CSV with empty level columns, to be filled in.
 
     The columns are those of the schema, then ``predicted``, the model's own label, and ``confidence``. Filled in, the
-    file is training data: ``--train TRAIN --train FILE``.
+    file is training data: ``--train TRAIN --train FILE``. It is a sheet (`catalog.sheets`): no cell is a formula.
 
     Returns
     -------
@@ -85,8 +85,8 @@ def ask(run: Run, rows: int, out: Path) -> int:
     confidence = np.array([line.confidence for line in lines], dtype=np.float64)
     picked = choose(products.texts, confidence, rows)
     with atomic_write(out) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([schema.id, *schema.inputs, *schema.levels, "predicted", "confidence"])
+        sheet = SheetWriter(stream)
+        sheet.write([schema.id, *schema.inputs, *schema.levels, "predicted", "confidence"])
         for row in picked.tolist():
             cells = [products.columns[name][row] for name in schema.text]
             if schema.retailer is not None:
@@ -96,5 +96,5 @@ def ask(run: Run, rows: int, out: Path) -> int:
                 cells.append("" if np.isnan(price) else f"{price:g}")
             guess = " > ".join(lines[row].path)
             blanks = [""] * len(schema.levels)
-            writer.writerow([products.ids[row], *cells, *blanks, guess, f"{confidence[row]:.3f}"])
+            sheet.write([products.ids[row], *cells, *blanks, guess, f"{confidence[row]:.3f}"])
     return len(picked)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from catalog.errors import ShelfmarkError
 from classify.authority import name_all
@@ -22,6 +21,7 @@ from classify.provider.client import Provider
 from classify.provider.seen import ENDED
 from classify.questions import asked_options
 from classify.run import Run
+from classify.terminal import shown
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def batch_table(folder: Path, standings: list[Standing], report: dict[str, Any],
     """Return the batches as a table for people."""
     seen = "" if live else "; as they were last seen: OPENAI_API_KEY is not set"
     caption = f"cost so far: {dollars(report['cost'])}{seen}"
-    table = Table(title=Text(str(folder)), title_justify="left", caption=Text(caption), caption_justify="left")
+    table = Table(title=shown(str(folder)), title_justify="left", caption=shown(caption), caption_justify="left")
     table.add_column("batch", overflow="fold")
     table.add_column("status")
     for name in ("requests", "done", "failed", "cost", "at most"):
@@ -165,5 +165,5 @@ def batch_table(folder: Path, standings: list[Standing], report: dict[str, Any],
     for one in standings:
         numbers = (f"{one.rows:,}", f"{one.done:,}", f"{one.failed:,}")
         money = ("" if one.cost is None else dollars(one.cost), "" if one.at_most is None else dollars(one.at_most))
-        table.add_row(Text(one.id), one.status, *numbers, *money)
+        table.add_row(shown(one.id), shown(one.status), *numbers, *money)
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from typing import Any
 
 import typer
@@ -37,6 +38,7 @@ def main() -> None:
     # The base class of the option parser's own errors, which typer does not export.
     usage_error: Any = typer.BadParameter.__mro__[2]
     console.reset()
+    warnings.formatwarning = console.warning_lines
     if sys.platform == "win32":  # runs are locked by fcntl, which it lacks
         _fail("shelfmark runs on Linux and macOS; on Windows use WSL, the Windows Subsystem for Linux")
     try:
@@ -54,17 +56,21 @@ def main() -> None:
     except OSError as error:
         what = error.strerror or str(error)
         _fail(f"{error.filename}: {what}" if error.filename else what)
+    except UnicodeEncodeError as error:  # a file's name holds bytes that are no UTF-8, and is to be written down
+        before, after = error.object[: error.start].rpartition('"')[2], error.object[error.start :].partition('"')[0]
+        name = f"{before[-200:]}{after[:200]}"
+        _fail(f"{name}: a name that is not UTF-8 cannot be written down; rename the file or the folder")
     except MemoryError as error:
         _fail(f"memory does not suffice ({first_line(error)}); classify doctor shows how much there is")
     except Exception as error:
         if console.is_verbose():
-            traceback.print_exc()
+            console.say(traceback.format_exc().rstrip("\n"), err=True, lines=True)
         what = f"{type(error).__name__}: {first_line(error)}"
         _fail(f"a bug of shelfmark's: {what}; please report it with what --verbose and classify doctor show", code=1)
 
 
 def _fail(message: str, code: int = 2) -> None:
-    typer.echo(f"classify: {message}", err=True)
+    console.say(f"classify: {message}", err=True)
     sys.exit(code)
 
 

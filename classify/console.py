@@ -1,5 +1,8 @@
 """How much the command says, and where: on standard output what was found, on standard error what matters meanwhile.
 
+Everything that is printed passes through here, and no value of it gives the terminal orders: names of files, labels and
+what a provider says come from elsewhere (`catalog.foreign.visible`).
+
 What a command was asked to show, it always shows. With ``--quiet`` nothing goes with it: no bars, no tables, no advice;
 of a result, its path alone. With ``--verbose`` each stage tells how long it took, and libraries tell what they log.
 """
@@ -15,9 +18,23 @@ from typing import Any
 import typer
 
 from catalog.errors import ShelfmarkError
+from catalog.foreign import json_line, visible
 from classify.progress import Progress, bar, silent, timed
 
 _LEVEL = {"said": 0}
+_format_warning = warnings.formatwarning
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), lines=True)
+
+
+def warning_lines(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return what Python prints of a warning."""
+    return visible(_format_warning(message, category, filename, lineno, line), lines=True)
 
 
 def settle(*, verbose: bool = False, quiet: bool = False) -> None:
@@ -32,7 +49,9 @@ def settle(*, verbose: bool = False, quiet: bool = False) -> None:
         raise ShelfmarkError("give one of --verbose and --quiet")
     if verbose:
         _LEVEL["said"] = 1
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Formatter("%(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         warnings.simplefilter("default")
     elif quiet:
         _LEVEL["said"] = -1
@@ -66,10 +85,20 @@ def progress() -> Progress:
 
 def show(table: Any) -> None:
     """Print a table that was asked for."""
-    from rich.console import Console
+    from classify.terminal import Terminal
 
     # Where nobody watches (a file, a pipe) a table is not cut to a terminal's width.
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+    Terminal(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print a value that was asked for as one line of JSON, which a program reads back the same."""
+    typer.echo(json_line(value))
+
+
+def say(text: object, *, err: bool = False, lines: bool = False) -> None:
+    """Print what is said however much is said: one line, or with `lines` several."""
+    typer.echo(visible(str(text), lines=lines), err=err)
 
 
 def show_also(table: Any, of: Path | None = None) -> None:
@@ -77,21 +106,21 @@ def show_also(table: Any, of: Path | None = None) -> None:
     if not is_quiet():
         show(table)
     elif of is not None:
-        typer.echo(of)
+        say(of)
 
 
 def result(path: Path, about: str) -> None:
     """Print where a result is, and what there is to say of it."""
-    typer.echo(path if is_quiet() else f"{path}{about}")
+    say(path if is_quiet() else f"{path}{about}")
 
 
-def advise(line: str) -> None:
-    """Print a line that goes with a result: what was done, what to do next."""
+def advise(text: str) -> None:
+    """Print what goes with a result: what was done, what to do next."""
     if not is_quiet():
-        typer.echo(line)
+        say(text, lines=True)
 
 
 def tell(line: str) -> None:
     """Print on standard error what people may want to know while they wait."""
     if not is_quiet():
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.table import Table
-from rich.text import Text
 
 from classify.doctor import KEYS, Report
+from classify.terminal import shown
 
 GIBI = 2**30
 FOR_DEVELOPERS = "dev"
@@ -28,7 +28,7 @@ def _machine(report: Report) -> Table:
     table.add_row("memory", f"{size['total'] / GIBI:,.1f} GiB, {size['available'] / GIBI:,.1f} GiB available")
     table.add_row("disk, here", f"{report.disk / GIBI:,.1f} GiB free")
     for card in report.gpus:
-        table.add_row("GPU", Text(f"{card['name']}, {card['memory'] / GIBI:,.1f} GiB, driver {card['driver']}"))
+        table.add_row("GPU", shown(f"{card['name']}, {card['memory'] / GIBI:,.1f} GiB, driver {card['driver']}"))
     if not report.gpus:
         table.add_row("GPU", "none found by nvidia-smi")
     for name, use in KEYS.items():
@@ -47,7 +47,7 @@ def _extras(report: Report) -> Table:
             state = "in part" if any(part.installed for part in parts) else "no"
         told = (f"{part.name} {_version(part.version, part.installed, part.wanted)}" for part in parts)
         table.add_row(
-            extra or "(core)", state, Text(", ".join(told) if extra or state != "yes" else f"{len(parts)} packages")
+            extra or "(core)", state, shown(", ".join(told) if extra or state != "yes" else f"{len(parts)} packages")
         )
     return table
 
@@ -63,7 +63,7 @@ def _ways(report: Report) -> Table:
     for way in report.ways:
         needs = f" (with {way.note})" if way.note else ""
         if way.ready:
-            table.add_row(way.name, "ready", Text(way.how + needs))
+            table.add_row(way.name, "ready", shown(way.how + needs))
         else:
-            table.add_row(way.name, "no", Text("; then ".join(way.enable) + needs))
+            table.add_row(way.name, "no", shown("; then ".join(way.enable) + needs))
     return table

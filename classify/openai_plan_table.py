@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from catalog.extras import install_command
 from classify.costs import Price
 from classify.openai_plan import Asked, Dollars, ProviderPlan, Training
 from classify.provider.figures import TuningFigures
+from classify.terminal import shown
 
 
 def provider_value(plan: ProviderPlan) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def provider_tables(plan: ProviderPlan) -> list[Table]:
 
 
 def _table(title: str) -> Table:
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=shown(title), title_justify="left")
     table.add_column("")
     for name in ("expected", "at most"):
         table.add_column(name, justify="right", overflow="fold")
@@ -152,7 +152,7 @@ def _notes(plan: ProviderPlan) -> Table:
             said.append(f"price of {model}: {price.source or 'no source given'}, {price.as_of or 'no date given'}")
     table = Table(show_header=False, box=None, pad_edge=False)
     for line in said:
-        table.add_row(Text(line))
+        table.add_row(shown(line))
     return table
 
 

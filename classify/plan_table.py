@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from classify.terminal import shown
 from finetune.plan import CALIBRATION, OnCard, Plan
 
 BAR = 40
@@ -56,7 +57,7 @@ def lora_tables(plan: Plan) -> list[Table]:
 
 def _work(plan: Plan) -> Table:
     work, recipe = plan.workload, plan.recipe
-    table = Table(title=Text(recipe.base), title_justify="left", show_header=False)
+    table = Table(title=shown(recipe.base), title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right", overflow="fold")
     table.add_row("rows learned from", f"{work.rows:,} of {work.paths:,} label paths; {work.held_out:,} held out")
@@ -107,14 +108,14 @@ def _cards(plan: Plan) -> Table:
         if plan.workload.test_rows:
             said.append({None: "cannot predict", 4: "predicts in 4 bits"}.get(found.prediction_bits, ""))
         table.add_row(
-            Text(card.name),
+            shown(card.name),
             f"{card.memory:g}",
             f"{found.needed.total:.1f}",
             _time(found.training_hours),
             *([_time(found.prediction_hours)] if predicted else []),
             "unknown" if card.dollars is None else f"{card.dollars:.2f}",
             "unknown" if found.dollars is None else f"{found.dollars:,.2f}",
-            Text("; ".join(filter(None, said))),
+            shown("; ".join(filter(None, said))),
         )
     return table
 
@@ -132,7 +133,7 @@ def _caption(plan: Plan) -> Text:
             sources.setdefault(f"{card.source or 'no source given'}{when}", []).append(card.name)
     if sources:
         said.append("prices: " + "; ".join(f"{', '.join(names)}: {source}" for source, names in sources.items()))
-    return Text("\n".join(said))
+    return shown("\n".join(said))
 
 
 def _time(hours: float | None) -> str:

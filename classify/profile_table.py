@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
+from classify.terminal import shown
 from finetune.profile import duration
 
 
 def profile_table(report: dict[str, Any]) -> Table:
     """Return the figures of ``profile.json``: one column for training, one for inference."""
     training, inference = report["training"], report["inference"]
-    table = Table(title=Text(f"{report['rows']:,} rows in batches of {report['batch_size']:,}"), title_justify="left")
+    table = Table(title=shown(f"{report['rows']:,} rows in batches of {report['batch_size']:,}"), title_justify="left")
     for name in ("", "training", "inference"):
         table.add_column(name, justify="right" if name else "left")
     both = (training, inference)
     total, trained = report["parameters"]["total"], report["parameters"]["trained"]
     table.add_row("parameters", f"{trained:,} trained ({trained / total:.2%})", f"{total:,}")
-    table.add_row("device", *[Text(report["device_name"] or report["device"])] * 2)
+    table.add_row("device", *[shown(report["device_name"] or report["device"])] * 2)
     note = "" if report["profiled_rows"] == report["rows"] else f", {report['profiled_rows']:,} rows"
     table.add_row(f"self CPU time{note}", *(duration(one["self_cpu_seconds"]) for one in both))
     table.add_row(f"self CUDA time{note}", *(duration(one["self_cuda_seconds"]) for one in both))
@@ -37,12 +37,12 @@ def profile_table(report: dict[str, Any]) -> Table:
 
 def operators_table(report: dict[str, Any], name: str) -> Table:
     """Return the ten dearest operators of ``training`` or ``inference``."""
-    table = Table(title=Text(f"{name}: the dearest operators"), title_justify="left")
+    table = Table(title=shown(f"{name}: the dearest operators"), title_justify="left")
     for column in ("operator", "calls", "self CPU time", "self CUDA time", "GFLOPs"):
         table.add_column(column, justify="left" if column == "operator" else "right")
     for one in report["operators"][name]:
         table.add_row(
-            Text(one["name"]),
+            shown(one["name"]),
             f"{one['calls']:,}",
             duration(one["self_cpu_seconds"]),
             duration(one["self_cuda_seconds"]),

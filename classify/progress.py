@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from catalog.foreign import visible
+
 Advance = Callable[[int], None]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 """Opens a bar: ``with progress('encode', 5000) as advance: advance(100)``."""
@@ -30,10 +32,11 @@ def bar(what: str, total: int, tell: Callable[[], str] | None = None) -> Iterato
         yield _ignore
         return
     # Imported here: most of what the command prints needs no bar.
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
     from rich.text import Text
+
+    from classify.terminal import Terminal
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -43,11 +46,17 @@ def bar(what: str, total: int, tell: Callable[[], str] | None = None) -> Iterato
     class Told(ProgressColumn):
         def render(self, task: Task) -> Text:
             del task
-            return Text(tell() if tell is not None else "")
+            return Text(visible(tell()) if tell is not None else "")
 
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Bars(*columns, Told(), console=Console(stderr=True), refresh_per_second=4) as bars:
-        task = bars.add_task(what, total=total)
+    columns = (
+        TextColumn("{task.description:<12}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, Told(), console=Terminal(stderr=True), refresh_per_second=4) as bars:
+        task = bars.add_task(visible(what), total=total)
         yield lambda rows: bars.advance(task, rows)
 
 
@@ -64,4 +73,4 @@ def timed(what: str, total: int) -> Iterator[Advance]:
     with bar(what, total) as advance:
         yield count
     seconds = time.perf_counter() - started
-    print(f"{what}: {done:,} of {total:,} in {seconds:,.2f} s", file=sys.stderr, flush=True)
+    print(visible(f"{what}: {done:,} of {total:,} in {seconds:,.2f} s"), file=sys.stderr, flush=True)

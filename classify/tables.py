@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from catalog.files import read_json
 from catalog.messages import STATUSES
@@ -13,12 +12,13 @@ from classify.cost_rows import Lines, add_costs
 from classify.manifest_check import check_metrics
 from classify.next_commands import next_commands
 from classify.rundir import RunDirectory
+from classify.terminal import shown
 from measure.evaluation import Evaluation
 
 
 def _two_columns(title: str) -> Table:
-    # Text, not str, for what is the user's: square brackets in it are not markup.
-    table = Table(title=Text(title), title_justify="left", show_header=False)
+    # `shown`, for what is the user's: square brackets in it are not markup.
+    table = Table(title=shown(title), title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right", overflow="fold")
     return table
@@ -51,9 +51,9 @@ def run_table(run: RunDirectory) -> Table:
         if "evaluation" in metrics:
             _add_scores(table, metrics["evaluation"])
         if run.page.is_file():
-            table.add_row("report", Text(str(run.page)))
+            table.add_row("report", shown(str(run.page)))
     for told, command in zip(("next", "or, without an LLM"), next_commands(run.folder, manifest), strict=False):
-        table.add_row(told, Text(command))
+        table.add_row(told, shown(command))
     return table
 
 
@@ -114,7 +114,7 @@ def _add_scores(table: Table, scores: dict[str, Any]) -> None:
     low, high = scores["item_accuracy_interval"]
     table.add_row("item accuracy", f"{scores['item_accuracy']:.4f} ({low:.4f} to {high:.4f})")
     for level, values in scores["by_level"].items():
-        table.add_row(Text(f"  {level}"), f"{values['accuracy']:.4f}")
+        table.add_row(shown(f"  {level}"), f"{values['accuracy']:.4f}")
     if scores["coverage"] < 1:
         table.add_row("coverage", f"{scores['coverage']:.2%}")
         if scores["answered_item_accuracy"] is not None:
@@ -133,13 +133,13 @@ def evaluation_table(whole: Evaluation, parts: dict[str, Evaluation], by: str | 
         table = _two_columns(f"{whole.rows:,} rows")
         _add_scores(table, whole.to_dict())
         return table
-    table = Table(title=Text(f"{whole.rows:,} rows by {by}"), title_justify="left")
-    table.add_column(Text(by))
+    table = Table(title=shown(f"{whole.rows:,} rows by {by}"), title_justify="left")
+    table.add_column(shown(by))
     for name in ("rows", "item accuracy", "accuracy", "macro F1", "hierarchical F1", "valid", "ECE"):
         table.add_column(name, justify="right")
     for value, scores in [*parts.items(), ("all", whole)]:
         table.add_row(
-            Text(value),
+            shown(value),
             f"{scores.rows:,}",
             *(f"{number:.4f}" for number in (scores.item_accuracy, scores.accuracy, scores.macro_f1)),
             f"{scores.hierarchical_f1:.4f}",
@@ -171,5 +171,5 @@ def training_table(about: dict[str, Any]) -> Table:
         table.add_row("  the adapter's answer", f"{merge['same_answer']:,}")
         table.add_row("  the adapter's label path", f"{merge['same_path']:,}")
     for note in about["notes"]:
-        table.add_row("note", Text(note))
+        table.add_row("note", shown(note))
     return table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
+
+from classify.terminal import shown
 
 
 def tuning_table(about: dict[str, Any]) -> Table:
@@ -16,12 +17,12 @@ def tuning_table(about: dict[str, Any]) -> Table:
     about : dict
         As in a model's ``tuning.json``.
     """
-    table = Table(title=Text(about["job"] or about["model"]), title_justify="left", show_header=False)
+    table = Table(title=shown(about["job"] or about["model"]), title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right", overflow="fold")
     for name in ("base", "status", "error"):
         if about.get(name):
-            table.add_row(name, Text(str(about[name])))
+            table.add_row(name, shown(str(about[name])))
     table.add_row("label paths", f"{about['label_paths']:,}")
     if "rows" in about:
         table.add_row("rows learned from", f"{about['rows']:,} of {about['all_rows']:,}")
@@ -42,10 +43,10 @@ def tuning_table(about: dict[str, Any]) -> Table:
     curve = about.get("curve") or []
     if curve:
         table.add_row("steps", f"{_last(curve, 'step'):,.0f}{_of_all(curve)}")
-        for name, shown in (("train_loss", "loss, training"), ("valid_loss", "loss, held-out rows")):
+        for name, told in (("train_loss", "loss, training"), ("valid_loss", "loss, held-out rows")):
             if any(name in step for step in curve):
-                table.add_row(shown, f"{_last(curve, name):.4f}")
-    table.add_row("model", Text(about["model"] or "not there yet"))
+                table.add_row(told, f"{_last(curve, name):.4f}")
+    table.add_row("model", shown(about["model"] or "not there yet"))
     return table
 
 

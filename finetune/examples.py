@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from catalog.cleaning import without_numbers
 from catalog.errors import ShelfmarkError
+from catalog.foreign import json_line
 from catalog.messages import LabelPath
 from catalog.products import Products
 from catalog.sampling import reduce_by_retailer, stratified_sample
@@ -106,13 +106,13 @@ def prompts(products: Products, schema: Schema, selection: Selection) -> list[li
             value[schema.price] = None if math.isnan(price) else price
         if selection.context_tokens:
             value[QUOTED] = quoted_of(shown, row, selection.context_tokens)
-        turns.append([{"role": "user", "content": json.dumps(value, ensure_ascii=False)}])
+        turns.append([{"role": "user", "content": json_line(value)}])
     return turns
 
 
 def answer(path: LabelPath, schema: Schema) -> str:
     """Return a label path as the JSON object that the model learns to write: one key a level, in their order."""
-    return json.dumps(dict(zip(schema.levels, path, strict=True)), ensure_ascii=False)
+    return json_line(dict(zip(schema.levels, path, strict=True)))
 
 
 def examples(products: Products, schema: Schema, selection: Selection) -> list[Example]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from catalog.files import atomic_write
 from catalog.messages import STATUSES, LabelPath, Prediction, RowId, Status
 from catalog.products import Products
 from catalog.schema import Schema
+from catalog.sheets import SheetWriter
 from catalog.taxonomy import Policy, Taxonomy
 from postprocess.answers import Answers, read_answers
 from postprocess.changes import RULES, Change, shown
@@ -225,13 +225,12 @@ def _columns(out: str | Path, schema: Schema) -> tuple[str, ...]:
 
 @contextmanager
 def _written(path: str | Path, columns: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], object]]:
-    """Write rows of these columns as CSV or JSON lines, by the name of the file: whole, or not at all."""
+    """Write rows of these columns as a sheet or JSON lines, by the name of the file: whole, or not at all."""
     with atomic_write(path) as stream:
         if _kind(path) == ".csv":
-            # Text in quotes: the csv module of Python 3.11 leaves a lone carriage return unquoted otherwise.
-            writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-            writer.writerow(columns)
-            yield lambda row: writer.writerow([row[column] for column in columns])
+            sheet = SheetWriter(stream, quote_text=True)
+            sheet.write(columns)
+            yield lambda row: sheet.write([row[column] for column in columns])
         else:
             # `json.dumps` would make an encoder for each row.
             encode = json.JSONEncoder(ensure_ascii=False).encode

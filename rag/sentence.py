@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.files import read_json, write_json
+from catalog.foreign import visible
 from rag.encoders import Progress, Vectors
 
 BATCH = 64
@@ -166,9 +167,9 @@ def _tell(name: str, texts: int, seconds: float) -> None:
     left = seconds * texts
     if left > WORTH_A_WORD:
         minutes = f"{left / 60:,.0f} minutes" if left < 2 * 3600 else f"{left / 3600:,.1f} hours"
+        line = f"{name}: {texts:,} different texts to encode, about {minutes} at {1 / seconds:,.0f} a second; "
         print(
-            f"{name}: {texts:,} different texts to encode, about {minutes} at {1 / seconds:,.0f} a second; "
-            "stopped and begun again, it goes on where it was",
+            visible(line + "stopped and begun again, it goes on where it was"),
             file=sys.stderr,
             flush=True,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,24 @@ def neighbours_shown(messages: Sequence[dict[str, str]]) -> list[Near]:
                 line += part
                 shown, arrow, label = line.rpartition(ARROW)
                 if arrow:
-                    found.append(Near(shown, label))
+                    found.append(Near(_unquoted(shown), label))
                 line = "" if arrow else line + ITEM  # a text of several lines, one of which looks like an item
             return found
     return []
+
+
+def _unquoted(shown: str) -> str:
+    """Return fields without the quotes that some stand in; requests of older runs have none."""
+    fields = []
+    while shown.startswith('"'):
+        try:
+            field, end = json.JSONDecoder().raw_decode(shown)
+        except ValueError:
+            break
+        if shown[end:] and not shown.startswith(BAR, end):
+            break
+        fields.append(field)
+        shown = shown[end + len(BAR) :]
+        if not shown:
+            return BAR.join(fields)
+    return BAR.join([*fields, shown])

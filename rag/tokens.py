@@ -66,7 +66,13 @@ def token_counter(name: str) -> TokenCounter:
         )
 
     def count(messages: Messages) -> int:
-        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        try:
+            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template is code, and may raise anything: some know no system's turn
+            raise ShelfmarkError(
+                f"--tokenizer {name}: its chat template cannot be used ({first_line(error)}); take another, or leave "
+                "the option out"
+            ) from None
         return len(tokenizer.encode(text, add_special_tokens=False))
 
     return count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write, owned
+from catalog.foreign import visible
+from catalog.sheets import SheetWriter
 from catalog.tables import Row, read_table
 from submissions.archive import check_name
 
@@ -211,18 +212,18 @@ def scoreboard_table(rows: Sequence[ScoreRow]) -> Table:
             row.status,
         )
         # Text, not str: a file name with square brackets is not markup.
-        table.add_row(*map(Text, cells), style="bold" if row is winner else None)
+        table.add_row(*(Text(visible(cell)) for cell in cells), style="bold" if row is winner else None)
     return table
 
 
 def _write(path: str | Path, rows: Sequence[ScoreRow]) -> None:
     with atomic_write(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        sheet = SheetWriter(stream)
+        sheet.write(COLUMNS)
         for row in rows:
             score = "" if row.score is None else repr(row.score)
             moment = row.date_time.isoformat(timespec="seconds")
-            writer.writerow([row.number, score, row.file_name, moment, row.size_bytes, row.status])
+            sheet.write([row.number, score, row.file_name, moment, row.size_bytes, row.status])
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import typer
 from catalog.errors import ShelfmarkError
 from classify.commands.help import Command, Group
 from classify.commands.parameters import talks
-from classify.console import show_also
+from classify.console import say, show_also
 
 if TYPE_CHECKING:
     from classify.run import Run
@@ -67,10 +67,8 @@ def execute(folder: Path, begin: Callable[[], Run], **how: Any) -> None:
 
         books = read_ledger(folder)
         if books is not None and books.unsettled:
-            typer.echo(
-                f"classify: its batches go on at the provider; classify batches {folder} --cancel stops them", err=True
-            )
-        typer.echo(f"classify: stopped; {hint()}", err=True)
+            say(f"classify: its batches go on at the provider; classify batches {folder} --cancel stops them", err=True)
+        say(f"classify: stopped; {hint()}", err=True)
         raise
     except OSError as error:  # a full disk, most likely
         what = f"{error.filename or folder}: {error.strerror or error}"

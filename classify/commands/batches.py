@@ -9,7 +9,7 @@ import typer
 
 from classify.commands.app import app
 from classify.commands.options import RunArgument, UrlOption
-from classify.console import advise, show
+from classify.console import advise, show, show_json
 
 
 @app.command()
@@ -42,7 +42,5 @@ def batches(
             break
         time.sleep(every)
     if json:
-        import json as encoder
-
         value = {"batches": [asdict(one) for one in standings], **{"totals": found.report()}}
-        typer.echo(encoder.dumps(value, ensure_ascii=False))
+        show_json(value)

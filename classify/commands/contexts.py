@@ -10,7 +10,7 @@ import typer
 from catalog.errors import ShelfmarkError
 from classify.commands.app import app
 from classify.commands.options import PricesOption, SchemaOption, TrustOption
-from classify.console import is_quiet
+from classify.console import is_quiet, say
 
 
 @app.command()
@@ -69,13 +69,13 @@ def context(
     )
     wanted = Wanted(out, products or [], schema, run, below, model, calibrate, limit, retry_failed, trust)
     if plan:
-        typer.echo(plan_searches(wanted, options, max_cost))
+        say(plan_searches(wanted, options, max_cost), lines=True)
     elif search is None:
         raise ShelfmarkError("give --search: an address with {query} in it, a TOML file, or openai; or --plan")
     else:
         try:
             found = search_all(wanted, options, max_cost, Pace(concurrency, rate, retries))
-            typer.echo(out if is_quiet() else found)
+            say(out if is_quiet() else found, lines=True)
         except KeyboardInterrupt:
-            typer.echo("classify: stopped; the same command goes on, and counts what was in flight as paid", err=True)
+            say("classify: stopped; the same command goes on, and counts what was in flight as paid", err=True)
             raise

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from classify.commands.app import app
-from classify.console import show
+from classify.console import show, show_json
 
 
 @app.command()
@@ -17,9 +17,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
 
     report = examine()
     if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(report.to_dict(), ensure_ascii=False))
+        show_json(report.to_dict())
     else:
         from classify.doctor_table import doctor_tables
 

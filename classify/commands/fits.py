@@ -12,7 +12,7 @@ from catalog.errors import ShelfmarkError
 from classify.commands import options as o
 from classify.commands.app import app
 from classify.commands.parameters import takes
-from classify.console import advise, progress, result, show_also
+from classify.console import advise, progress, result, say, show_also
 
 
 @app.command()
@@ -60,7 +60,7 @@ def fit(
         model = fit_model(train, strategy=name, context=context, **how, **options)
     except KeyboardInterrupt:
         if work.exists():
-            typer.echo(f"classify: stopped; {how_to_go_on(out)}", err=True)
+            say(f"classify: stopped; {how_to_go_on(out)}", err=True)
         raise
     model.save(out)
     shutil.rmtree(work, ignore_errors=True)

@@ -14,7 +14,7 @@ from classify.commands import options as o
 from classify.commands.app import app, execute
 from classify.commands.mistakes import check_before
 from classify.commands.parameters import PROGRAM, takes, talks
-from classify.console import progress
+from classify.console import progress, say
 
 
 @app.callback(invoke_without_command=True)
@@ -55,12 +55,12 @@ def classify(
     if version:
         from importlib.metadata import version as installed
 
-        typer.echo(f"shelfmark {installed('shelfmark')}")
+        say(f"shelfmark {installed('shelfmark')}")
         return
     if not train and model is None and test is None:
         from classify.first_steps import first_steps
 
-        typer.echo(first_steps(Path.cwd()))
+        say(first_steps(Path.cwd()), lines=True)
         return
     tuned = ""
     if model is not None and not model.is_dir() and _is_openai(strategy, preset):

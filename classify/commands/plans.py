@@ -11,7 +11,7 @@ from catalog.errors import ShelfmarkError
 from classify.commands import options as o
 from classify.commands.app import app
 from classify.commands.parameters import ENGINE, HOW, MONEY, completing, some, takes
-from classify.console import show
+from classify.console import show, show_json
 
 
 @app.command()
@@ -89,9 +89,7 @@ def plan(
         question = Question(train or [], test, test_rows, load_schema(schema), options, seed, context)
         planned = make_plan(strategy or "lora", question)
     if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(planned.value, ensure_ascii=False))
+        show_json(planned.value)
     else:
         for table in planned.tables:
             show(table)

@@ -12,7 +12,7 @@ from classify.commands.app import app
 from classify.commands.options import RunArgument, SchemaOption, SeedOption, TrainOption, ValidOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
 from classify.commands.parameters import completing
-from classify.console import advise, progress, result, show, show_also
+from classify.console import advise, progress, result, show, show_also, show_json
 from classify.names import runs as run_names
 from classify.names import submissions
 
@@ -48,10 +48,8 @@ def evaluate(
     what = checked_policy(policy or "path")
     whole, parts = evaluate_files(predictions, labels, columns, taxonomy=known, policy=what, by=by)
     if json:
-        import json as encoder
-
         value = {**whole.to_dict(), **({"by": {name: part.to_dict() for name, part in parts.items()}} if by else {})}
-        typer.echo(encoder.dumps(value, ensure_ascii=False))
+        show_json(value)
     else:
         show(evaluation_table(whole, parts, by))
 

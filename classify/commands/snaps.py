@@ -11,7 +11,7 @@ from catalog.errors import ShelfmarkError
 from classify.commands.app import app
 from classify.commands.options import SchemaOption, TrainOption, ValidOption, read_taxonomy
 from classify.commands.options import policy as checked_policy
-from classify.console import advise, progress, result
+from classify.console import advise, progress, result, show_json
 
 if TYPE_CHECKING:
     from postprocess.likeness import Embed
@@ -75,10 +75,8 @@ def snap(
         )
     kept = changes or changes_beside(out)
     if json:
-        import json as encoder
-
         value = {"rows": summary.rows, "statuses": summary.statuses, "rules": summary.rules}
-        typer.echo(encoder.dumps({**value, "out": str(out), "changes": str(kept)}, ensure_ascii=False))
+        show_json({**value, "out": str(out), "changes": str(kept)})
     else:
         advise("\n".join(summary.lines()))
         result(out, f"; each change is in {kept}")

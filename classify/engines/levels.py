@@ -11,6 +11,7 @@ from typing import Any
 
 from rapidfuzz.distance import Indel
 
+from catalog.foreign import one_line
 from catalog.messages import Completion, LabelPath, Request
 from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
@@ -160,7 +161,7 @@ def _step_down(descent: _Descent, request: Request, answer: Completion) -> None:
     descent.path = (*descent.path, value)
     descent.messages = [
         *request.messages,
-        {"role": "assistant", "content": text},
+        {"role": "assistant", "content": one_line(text)},
         {"role": "user", "content": ""},
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from catalog.errors import ShelfmarkError, first_line
 from catalog.files import atomic_write
 from catalog.messages import STATUSES
 from catalog.schema import SEPARATOR
+from classify.console import say
 from classify.report.about import about, command
 from classify.report.answered import Answered, mean_known
 from classify.report.compare import MOST_IDS, compare
@@ -83,7 +83,7 @@ def try_report(run: RunDirectory) -> None:
         write_report(run)
     except Exception as error:  # whatever it is: hours of work are done, and this can be done again
         why = f"{run.page} was not written ({first_line(error)})"
-        print(f"classify: {why}; classify report {run.folder} tries again", file=sys.stderr)
+        say(f"classify: {why}; classify report {run.folder} tries again", err=True)
 
 
 def write_comparison(runs: Sequence[RunDirectory], labels: Path | None = None, out: Path | None = None) -> Path:

@@ -17,6 +17,7 @@ from catalog.files import write_json
 from catalog.messages import LabelPath, Request, request_id
 from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
+from classify.console import tell
 from classify.progress import Progress
 from classify.sources import TREE_PATHS, Found, Ranked, Sources, load_tree, ranked
 from classify.strategies.rag_options import RagOptions
@@ -60,6 +61,7 @@ class RagStrategy:
         )
         self.context: Path | None = None
         self._count = token_counter(options.tokenizer)
+        self._cut: list[int | str] = []  # the products whose text found no room
 
     @classmethod
     def fit(
@@ -133,7 +135,10 @@ class RagStrategy:
         """
         products = _cleaned(products, self.options)
         found = self.sources.find(products)
-        return [self._request(products, row, found, products.ids[row]) for row in range(len(products))]
+        self._cut.clear()
+        made = [self._request(products, row, found, products.ids[row]) for row in range(len(products))]
+        self._tell_of_cuts()
+        return made
 
     def held_out_requests(self, count: int) -> list[tuple[Request, LabelPath]]:
         """Return requests for training rows, written as if the rows were new, and their labels.
@@ -220,6 +225,8 @@ class RagStrategy:
             count=self._count,
             limit=limit,
         )
+        if question.cut:
+            self._cut.append(products.ids[row])
         kept = question.candidates
         return Request(
             request_id(name, [question.messages, labels[:kept]]),
@@ -228,6 +235,14 @@ class RagStrategy:
             scores[:kept],
             ANSWER_TOKENS,
         )
+
+    def _tell_of_cuts(self) -> None:
+        if self._cut:
+            what = "product has" if len(self._cut) == 1 else "products have"
+            tell(
+                f"{len(self._cut):,} {what} more text than --max-prompt-tokens {self.options.max_prompt_tokens} leaves "
+                f"room for, and its end is not shown to the model; the first is {str(self._cut[0])[:80]}"
+            )
 
     def _level_tokens(self, paths: list[LabelPath]) -> int:
         """Return how many tokens the questions for all levels may take, with the answers on the way."""

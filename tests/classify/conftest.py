@@ -244,7 +244,7 @@ def clever(shop, use_engine) -> type:
             for request in requests:
                 Clever.asked.append(request)
                 content = " ".join(turn["content"] for turn in request.messages)
-                text = content.partition("Product: ")[2].partition(" | ")[0].partition("\n")[0]
+                text = json.JSONDecoder().raw_decode(content.partition("Product: ")[2])[0]
                 right, labels = known.get(text, ""), choices(request)
                 if labels and "__" not in labels[0]:  # one level of it
                     right = next((value for value in right.split("__") if value in labels), "")

@@ -21,14 +21,14 @@ def test_the_whole_prompt() -> None:
         "role": "user",
         "content": """\
 Similar products and their labels:
-- bulmers cider | tesco | 2.00 -> a__b__c__bulmers
-- cider -> a__b__c__own
+- "bulmers cider" | tesco | 2.00 -> a__b__c__bulmers
+- "cider" -> a__b__c__own
 
 Possible labels:
 - a__b__c__bulmers
 - a__b__c__own
 
-Product: blmrs cdr | tesco | 2.50
+Product: "blmrs cdr" | tesco | 2.50
 
 Label:""",
     }
@@ -39,7 +39,7 @@ def test_the_system_message_is_the_same_for_every_product() -> None:
     one = prompt.messages(PRODUCT, NEAR, ["x"])
     other = prompt.messages({"text": "", "retailer": "", "price": None}, [], [])
     assert one[0] == other[0]
-    assert other[1]["content"] == "Product: \n\nLabel:"
+    assert other[1]["content"] == 'Product: ""\n\nLabel:'
 
 
 def test_one_level_is_not_levels() -> None:
@@ -50,7 +50,7 @@ def test_one_level_is_not_levels() -> None:
 def test_values_are_never_templates() -> None:
     nasty = {"text": "{{ 7 * 7 }} {% raw %} <b>&", "retailer": "{# x #}", "price": 0.0}
     content = Prompt(SCHEMA).messages(nasty, [], ["{{ x }}__</b>"])[1]["content"]
-    assert "{{ 7 * 7 }} {% raw %} <b>& | {# x #} | 0.00" in content
+    assert '"{{ 7 * 7 }} {% raw %} <b>&" | {# x #} | 0.00' in content
     assert "- {{ x }}__</b>" in content
 
 
@@ -110,7 +110,7 @@ def test_level_by_level_the_user_s_turn_asks_nothing_yet() -> None:
     prompt = Prompt(SCHEMA, by_level=True)
     system, user = prompt.messages(PRODUCT, NEAR, ["a__b__c__bulmers"])
     assert "one level at a time" in system["content"]
-    assert user["content"].endswith("Product: blmrs cdr | tesco | 2.50")
+    assert user["content"].endswith('Product: "blmrs cdr" | tesco | 2.50')
     assert "Possible labels" not in user["content"]
     assert prompt.level("group", ["x", "y z"]) == "Possible values of group:\n- x\n- y z\n\nGroup:"
 
@@ -124,7 +124,7 @@ def words(messages) -> int:
     return sum(len(turn["content"].split()) for turn in messages)
 
 
-@pytest.mark.parametrize("limit", range(60, 110, 3))
+@pytest.mark.parametrize("limit", range(75, 125, 3))
 def test_no_request_is_longer_than_the_limit(limit: int) -> None:
     prompt = Prompt(SCHEMA)
     near = [{**NEAR[0], "text": f"neighbour {n}"} for n in range(4)]
@@ -144,8 +144,8 @@ def test_no_request_is_longer_than_the_limit(limit: int) -> None:
 def test_at_last_the_text_is_cut_but_the_best_candidate_stays() -> None:
     prompt = Prompt(SCHEMA)
     long = {**PRODUCT, "text": "word " * 500}
-    made = prompt.within(long, NEAR, ["best", "other"], count=words, limit=70)
-    assert words(made.messages) <= 70
+    made = prompt.within(long, NEAR, ["best", "other"], count=words, limit=85)
+    assert words(made.messages) <= 85
     assert (made.neighbours, made.candidates) == (0, 1)
     assert "- best" in made.messages[1]["content"]
     assert "word word" in made.messages[1]["content"]

@@ -41,7 +41,7 @@ def test_the_prompt_quotes_it_and_says_what_it_is() -> None:
     system, user = Prompt(SCHEMA, quotes=True).messages({**PRODUCT, "context": LINES}, NEAR, ["a__b__c__d"])
     assert "quoted from the web is material" in system["content"]
     assert user["content"].endswith(
-        "Product: dlmere rst ckn | shop | 4.00\nQuoted from the web, found by its description:\n"
+        'Product: "dlmere rst ckn" | shop | 4.00\nQuoted from the web, found by its description:\n'
         f"> {LINES[0]}\n> {LINES[1]}\n\nLabel:"
     )
 
@@ -51,7 +51,7 @@ def test_without_it_the_prompt_is_what_it_was() -> None:
     before = plain.messages(PRODUCT, NEAR, ["a__b__c__d"])
     assert plain.messages({**PRODUCT, "context": []}, NEAR, ["a__b__c__d"]) == before
     assert quotes.messages(PRODUCT, NEAR, ["a__b__c__d"])[1] == before[1]
-    assert before[1]["content"].endswith("Product: dlmere rst ckn | shop | 4.00\n\nLabel:")
+    assert before[1]["content"].endswith('Product: "dlmere rst ckn" | shop | 4.00\n\nLabel:')
 
 
 def test_neighbours_go_first_then_the_last_lines_then_candidates() -> None:

@@ -47,3 +47,14 @@ def test_none():
     assert neighbours_shown(Prompt(PRESETS["indoml"]).messages(PRODUCT, [], ["food__milk"])) == []
     assert neighbours_shown([{"role": "user", "content": "- a -> b"}]) == []
     assert neighbours_shown([]) == []
+
+
+def test_what_stands_in_quotes_is_read_back():
+    odd = [
+        {**NEAR[0], "text": 'the "best" \\ milk', "retailer": 'a | b -> "c"'},
+        {**NEAR[1], "text": "", "retailer": "x"},
+    ]
+    near = neighbours_shown(Prompt(PRESETS["indoml"]).messages(PRODUCT, odd, ["food__milk"]))
+    assert near == [Near('the "best" \\ milk | a | b -> "c" | 1.50', "food__milk"), Near(" | x", "food__oat")]
+    old = 'Similar products and their labels:\n- "best" milk | corner | 1.50 -> food__milk\n\nProduct: mlk'
+    assert neighbours_shown([{"role": "user", "content": old}]) == [Near('"best" milk | corner | 1.50', "food__milk")]
