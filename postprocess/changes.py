@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from catalog.messages import LabelPath
 from postprocess.forms import form_key, is_same_form
 from postprocess.likeness import FLOOR, alike
+from postprocess.remembered import remembered
 
 RULES = {
     "form": "the same but for case, spacing, Unicode, punctuation or plural",
@@ -54,7 +54,7 @@ class Change(NamedTuple):
     rule: str
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def is_like(was: str, became: str) -> bool:
     """Tell whether a value resembles an answered one enough to have been meant by it."""
     if is_same_form(was, became):

@@ -33,6 +33,8 @@ class Explainer:
         self.likeness = likeness
         self._marked = np.zeros(len(lexicon.paths), dtype=np.bool_)
         self._scratch = [np.zeros(len(level.values)) for level in lexicon.levels]
+        self._seen = [np.zeros(len(level.values), dtype=np.bool_) for level in lexicon.levels]
+        self._places = [np.zeros(len(level.values), dtype=np.int32) for level in lexicon.levels]
 
     def rows(self, evidence: Sequence[Evidence | None]) -> Ids:
         """Return the rows of the paths that agree with any evidence at all, sorted.
@@ -101,10 +103,28 @@ class Explainer:
             if not key or found is None:
                 continue
             column: NDArray[np.int32] = self.lexicon.columns[number][rows]
-            ids, where = np.unique(column, return_inverse=True)
-            if len(ids) < 2 or np.isin(ids, found[0]).all():
+            ids = self._distinct(number, column)
+            if len(ids) < 2 or self._all_in(number, ids, found[0]):
                 continue
+            where = self._places[number]
+            where[ids] = np.arange(len(ids), dtype=np.int32)
             ((likeness, gained),) = self.likeness.among([key], number, [ids])
             counted = self._worth(number, found, ids)
-            extra += level.weight * np.maximum(np.maximum(gained, _UNLIKE * likeness) - counted, 0.0)[where]
+            extra += level.weight * np.maximum(np.maximum(gained, _UNLIKE * likeness) - counted, 0.0)[where[column]]
         return extra
+
+    def _distinct(self, number: int, column: Ids) -> Ids:
+        """Return the different ids of a column, sorted: far faster than `np.unique`, which sorts the column."""
+        seen = self._seen[number]
+        seen[column] = True
+        ids = np.flatnonzero(seen).astype(np.int32)
+        seen[ids] = False
+        return ids
+
+    def _all_in(self, number: int, ids: Ids, known: Ids) -> bool:
+        """Tell whether all ids are known ones."""
+        seen = self._seen[number]
+        seen[known] = True
+        told = bool(seen[ids].all())
+        seen[known] = False
+        return told

@@ -37,7 +37,7 @@ class FlatReader:
         Two readings, and for each path the better one: the whole text is the path's joined label, misspelt (edit
         distance over the paths whose values' n-grams it has); or it names some values of the path among other words.
         """
-        key = form_key.__wrapped__(text)
+        key = form_key(text)
         letters = squeezed(key)
         near: list[Evidence | None] = []
         for share in self.likeness.index.contained(key):

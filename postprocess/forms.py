@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+
+from postprocess.remembered import remembered
 
 _APOSTROPHES = re.compile("['’‘ʼ`´]")
 # What becomes of an ASCII sign: letters small, apostrophes nothing, every other sign a space.
@@ -12,7 +13,7 @@ _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in ra
 _FILLER = frozenset(("and", "und", "et"))
 
 
-@lru_cache(maxsize=1 << 17)
+@remembered(1 << 17)
 def form_key(value: str) -> str:
     """Return the form key of `value`: two values with the same key differ in form only.
 
@@ -62,7 +63,7 @@ def _words(value: str) -> list[str]:
     return "".join(signs).split()
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def singular(word: str) -> str:
     """Return a lower-case English word without its plural ending; a word that does not look plural is unchanged."""
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
@@ -85,7 +86,7 @@ _LOOKS = str.maketrans("015823", "olsbze")
 _RUNS = re.compile(r"(.)\1+")
 
 
-@lru_cache(maxsize=1 << 17)
+@remembered(1 << 17)
 def looks(text: str) -> str:
     """Return a squeezed key as a careless eye reads it: digits as letters, ``rn`` as ``m``, repeated letters once."""
     return _RUNS.sub(r"\1", text.translate(_LOOKS).replace("rn", "m").replace("vv", "w"))

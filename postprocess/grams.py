@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from postprocess.remembered import remembered
 
 SIZES = (2, 3)
 
@@ -16,7 +17,7 @@ def grams(key: str) -> set[str]:
     return set().union(*map(_of_word, key.split(" ")))
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 15, short=32)
 def _of_word(word: str) -> frozenset[str]:
     padded = f" {word} "
     return frozenset(padded[at : at + size] for size in SIZES for at in range(max(1, len(padded) - size + 1)))
@@ -66,10 +67,11 @@ class GramIndex:
             self._last = (key, total)
         return total
 
-    def nearest(self, key: str, level: int, limit: int) -> NDArray[np.int32]:
-        """Return the ids of up to `limit` values of a level by cosine."""
+    def nearest(self, key: str, level: int, limit: int, ids: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+        """Return the ids of up to `limit` values of a level by cosine, or the places in `ids` where some are given."""
         part = slice(self.bounds[level], self.bounds[level + 1])
-        return self._top(self.products(key)[part] * self.scale[part], limit)
+        products, scale = self.products(key)[part], self.scale[part]
+        return self._top(products * scale if ids is None else products[ids] * scale[ids], limit)
 
     def contained(self, key: str) -> list[NDArray[np.float32]]:
         """Return, for each level, the share of each value's n-grams that `key` has."""

@@ -105,6 +105,12 @@ class Lexicon:
     whole, any_order : dict of str to tuple of int
         The rows of the paths by their letters and digits alone (as written, and of their form keys), and by their form
         keys in alphabetical order (a line each).
+    lengths : frozenset of int
+        The lengths of the keys of `whole`.
+    sizes : dict of str to tuple of int
+        For each word that a form key begins with, of how many words such keys are, the most first.
+    longest : int
+        No form key has more words than so many.
     openings : frozenset of str
         The first words of the widest level's form keys.
     widest : int
@@ -127,12 +133,17 @@ class Lexicon:
             for key in level.by_form:
                 homes[key].append(number)
         self.homes = {key: tuple(numbers) for key, numbers in homes.items()}
-        self.longest = max((key.count(" ") + 1 for key in self.homes), default=1)
+        sizes: dict[str, set[int]] = defaultdict(set)
+        for key in self.homes:
+            sizes[key.split(" ", 1)[0]].add(key.count(" ") + 1)
+        self.sizes = {word: tuple(sorted(some, reverse=True)) for word, some in sizes.items()}
+        self.longest = max((some[0] for some in self.sizes.values()), default=1)
         rows = self.columns.T.tolist()
         keys = [[level.keys[i] for level, i in zip(self.levels, ids, strict=True)] for ids in rows]
         written = [[letters(value) for value in level.values] for level in self.levels]
         self.whole = _grouped(["".join([own[i] for own, i in zip(written, ids, strict=True)]) for ids in rows])
         self.whole = _grouped([squeezed("".join(path)) for path in keys]) | self.whole
+        self.lengths = frozenset(map(len, self.whole))
         self.openings = frozenset(key.split(" ", 1)[0] for key in self.levels[0].keys)
         self.widest = sum(max(key.count(" ") + 1 for key in level.keys) for level in self.levels)
         self.any_order = _grouped(["\n".join(sorted(path)) for path in keys])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 
@@ -16,6 +16,7 @@ from postprocess.forms import form_key, looks, squeezed
 from postprocess.grams import GramIndex
 from postprocess.keyboard import slipped
 from postprocess.lexicon import Ids, Lexicon
+from postprocess.remembered import SHORT
 
 Scores = NDArray[np.float64]
 Evidence = tuple[Ids, Scores]
@@ -27,12 +28,20 @@ FLOOR = 0.4
 NEAREST = 32
 """So many values of each level are compared letter by letter."""
 
+MOST_CHILDREN = 1024
+"""So many of the values that are left to an answered one are compared with it: those with most n-grams in common."""
+
 _EDITS = (Indel.normalized_similarity, OSA.normalized_similarity)
 _AT_A_GLANCE = 0.92
 _NO_PART = 0.2
 _ALMOST = 0.99
 _SUREST_OTHER = 0.97
 _ROOM = 100_000
+_LETTERS = 10_000_000
+"""What was found is remembered for so many values, which have so many letters together."""
+
+_PAIRS = 1 << 16
+"""So many pairs of values are compared at once, so that memory has a bound."""
 NOTHING: Evidence = (np.zeros(0, dtype=np.int32), np.zeros(0))
 
 
@@ -113,7 +122,12 @@ def _words(key: str) -> frozenset[str]:
     found = frozenset(words)
     if len(found) == len(words):
         return found
-    return frozenset(word + " " * words[:place].count(word) for place, word in enumerate(words))
+    before: Counter[str] = Counter()
+    numbered = []
+    for word in words:
+        numbered.append(f"{word} {before[word]}" if word in before else word)
+        before[word] += 1
+    return frozenset(numbered)
 
 
 def _part(letters: str, words: frozenset[str], other: str, its_words: frozenset[str]) -> float:
@@ -151,6 +165,25 @@ def gain(likeness: ArrayLike) -> Scores:
     return np.where(alike_by >= 1.0, 1.0, np.minimum(raised * raised, _SUREST_OTHER))
 
 
+def _spread(scores: Scores, places: Ids, ids: Ids) -> Scores:
+    """Return the scores at their places among those of all ids, which are 0."""
+    every = np.zeros(len(ids))
+    every[places] = scores
+    return every
+
+
+def _shares(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield where shares of items begin and end that have up to `_PAIRS` pairs together, or one item alone."""
+    start = total = 0
+    for place, size in enumerate(sizes):
+        if total + size > _PAIRS and place > start:
+            yield start, place
+            start, total = place, 0
+        total += size
+    if start < len(sizes):
+        yield start, len(sizes)
+
+
 class Likeness:
     """Finds the values of each level that an answered value may stand for, and remembers what it found.
 
@@ -161,6 +194,11 @@ class Likeness:
     embed : callable, optional
         Takes a list of texts and returns one vector of length 1 for each, as an array of shape (texts, dimensions).
         With it, a value is as alike as the better of letters and meaning says.
+
+    Attributes
+    ----------
+    compared : int
+        So many pairs of values were compared letter by letter so far.
     """
 
     def __init__(self, lexicon: Lexicon, embed: Embed | None = None) -> None:
@@ -171,26 +209,30 @@ class Likeness:
         self._vectors = [embed(level.values) for level in lexicon.levels] if embed is not None else None
         self._sure: dict[tuple[int, int], Evidence] = {}
         self._meanings: dict[str, NDArray[np.float32]] = {}
+        self._letters = 0
+        self.compared = 0
         self._said: list[dict[str, Evidence | None]] = [{} for _ in lexicon.levels]
         self._found: dict[tuple[str, int], Evidence] = {}
 
     def prepare(self, asked: Iterable[tuple[str, int]]) -> None:
         """Look up many keys at once, each at its level, which is faster than one by one; later they cost nothing."""
-        by_level: dict[int, list[str]] = defaultdict(list)
-        for key, level in dict.fromkeys(asked):
-            if key and (key, level) not in self._found:
-                by_level[level].append(key)
-        if len(self._found) > _ROOM:
+        if len(self._found) > _ROOM or self._letters > _LETTERS:
             self._found.clear()
+            self._meanings.clear()
+            self._letters = 0
+        by_level: dict[int, dict[str, Ids]] = defaultdict(dict)
+        # The n-grams of a key are looked up once for all its levels where these come one after the other.
+        for key, level in sorted(set(asked)):
+            if key and (key, level) not in self._found:
+                by_level[level][key] = self.index.nearest(key, level, NEAREST)
+                self._letters += len(key)
         if self.embed is not None:
             self._embed(self.embed, (key for keys in by_level.values() for key in keys))
-        for level, keys in by_level.items():
-            for key, found in zip(keys, self._compared(keys, level), strict=True):
+        for level, nearest in by_level.items():
+            for key, found in zip(nearest, self._compared(list(nearest), level, list(nearest.values())), strict=True):
                 self._found[key, level] = found
 
     def _embed(self, embed: Embed, keys: Iterable[str]) -> None:
-        if len(self._meanings) > _ROOM:
-            self._meanings.clear()
         missing = sorted(set(keys) - self._meanings.keys())
         if missing:
             self._meanings.update(zip(missing, embed(missing), strict=True))
@@ -201,6 +243,8 @@ class Likeness:
         A value that is written as answered is the only one; of several with the same form, the one that is written
         most like it is worth a little more.
         """
+        if len(value) > SHORT:
+            return self._same(value, level)
         found = self._said[level]
         if value not in found:
             if len(found) > _ROOM:
@@ -244,14 +288,34 @@ class Likeness:
         return self._found[key, level]
 
     def among(self, keys: Sequence[str], level: int, ids: Sequence[Ids]) -> list[tuple[Scores, Scores]]:
-        """Return how alike each key and each of its values of a level are, however unlike, and what that is worth."""
+        """Return how alike each key and each of its values of a level are, however unlike, and what that is worth.
+
+        Of more values than `MOST_CHILDREN` those with fewest n-grams in common with the key are taken to be unlike it.
+        """
+        near = list(ids)
+        chosen: dict[int, Ids] = {}
+        for number, some in enumerate(ids):
+            if len(some) > MOST_CHILDREN:
+                chosen[number] = self.index.nearest(keys[number], level, MOST_CHILDREN, some)
+                near[number] = some[chosen[number]]
+        found: list[tuple[Scores, Scores]] = []
+        for start, end in _shares([len(some) for some in near]):
+            found += self._among(keys[start:end], level, near[start:end])
+        for number, places in chosen.items():
+            found[number] = (
+                _spread(found[number][0], places, ids[number]),
+                _spread(found[number][1], places, ids[number]),
+            )
+        return found
+
+    def _among(self, keys: Sequence[str], level: int, ids: Sequence[Ids]) -> list[tuple[Scores, Scores]]:
         flat = self._spelt[level].alike(keys, [some.tolist() for some in ids])
+        self.compared += len(flat)
         worth = gain(flat)
         ends = list(accumulate(map(len, ids)))
         return [(flat[start:end], worth[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _compared(self, keys: Sequence[str], level: int) -> list[Evidence]:
-        ids = [self.index.nearest(key, level, NEAREST) for key in keys]
+    def _compared(self, keys: Sequence[str], level: int, ids: Sequence[Ids]) -> list[Evidence]:
         if self._vectors is None:
             worth = [worth for _, worth in self.among(keys, level, ids)]
         else:

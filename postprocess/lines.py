@@ -103,8 +103,13 @@ def _table(text: str, levels: Sequence[str]) -> str:
 
 
 def _level(name: str, levels: Sequence[str]) -> int | None:
-    key = _letters(name)
-    return next((number for number, level in enumerate(levels) if _letters(level) == key), None)
+    return _numbers(tuple(levels)).get(_letters(name))
+
+
+@lru_cache(maxsize=64)
+def _numbers(levels: tuple[str, ...]) -> dict[str, int]:
+    """Return the level of each name's letters; of two with the same letters the first."""
+    return {_letters(name): number for number, name in reversed(list(enumerate(levels)))}
 
 
 def _letters(name: str) -> str:

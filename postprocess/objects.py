@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -16,6 +15,7 @@ from rapidfuzz.distance import Indel
 from catalog.schema import SEPARATOR
 from postprocess.forms import form_key, squeezed, whole_signs
 from postprocess.lexicon import Lexicon
+from postprocess.remembered import remembered
 from postprocess.statements import Statement, labels_in
 from postprocess.wording import is_placeholder, meant
 
@@ -207,7 +207,7 @@ def _scalars(
         yield level, strength, str(value)
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def level_of(name: str, levels: tuple[str, ...]) -> tuple[int | None, int]:
     """Return the level that a key names, and how surely: 2 exactly, 1 with more or other letters, 0 beside the point.
 

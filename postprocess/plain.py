@@ -29,8 +29,7 @@ def plain_text(answer: str) -> str:
     text = answer
     if "<" in text or "[" in text:
         text = _CONTROL.sub("", _without_reasoning(text))
-    if len(text) > LONGEST or "   " in text or "\n" in text or "\t" in text:
-        text = _BLANKS.sub(_short, text)
+    text = _BLANKS.sub(_short, text)
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]}\n{text[-LONGEST // 2 :]}"
     text = text.strip()

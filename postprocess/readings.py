@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
-from itertools import combinations, pairwise, permutations
-from operator import contains
+from itertools import pairwise
 
 from postprocess.forms import form_key
 from postprocess.lexicon import Lexicon
 from postprocess.likeness import NOTHING, Evidence, Likeness
+from postprocess.orders import NOBODY, best_orders
 from postprocess.parse import Parsed
 
 Reading = tuple[int | None, ...]
@@ -19,7 +18,10 @@ Reading = tuple[int | None, ...]
 _MOST_VALUES = 7
 _MOST_ORDERS = 1000
 _PER_MOVE = 1.0
+_PER_MOVE_IN_A_ROW = 0.1
 _OUT_OF_ORDER = 0.5
+MOST_STEPS = 2000
+"""So many steps are taken in search of other readings: all that four levels can need."""
 
 
 def answered(parsed: Parsed) -> list[str]:
@@ -50,15 +52,28 @@ def only_reading(keys: Sequence[str], lexicon: Lexicon) -> Reading | None:
     Reading or None
         None where every level has a value, or there are several ways, or none.
     """
-    levels = range(len(lexicon.levels))
-    if len(keys) >= len(levels):
+    count = len(lexicon.levels)
+    if len(keys) >= count:
         return None
     homes = [lexicon.homes[key] for key in keys]
-    fitting = [chosen for chosen in combinations(levels, len(keys)) if all(map(contains, homes, chosen))]
-    if len(fitting) != 1:
+    # Each value as far up as it can be, and each as far down: the only way is both.
+    highest = _fitted(homes)
+    upside_down = _fitted([[count - 1 - level for level in home] for home in reversed(homes)])
+    if len(highest) < len(keys) or highest != [count - 1 - level for level in reversed(upside_down)]:
         return None
-    places = {level: place for place, level in enumerate(fitting[0])}
-    return tuple(map(places.get, levels))
+    places = {level: place for place, level in enumerate(highest)}
+    return tuple(map(places.get, range(count)))
+
+
+def _fitted(homes: Sequence[Sequence[int]]) -> list[int]:
+    """Return the first of each value's homes that comes after the one before it, as far as there is one."""
+    found: list[int] = []
+    for home in homes:
+        behind = [level for level in home if not found or level > found[-1]]
+        if not behind:
+            break
+        found.append(min(behind))
+    return found
 
 
 def evidence(value: str, level: int, likeness: Likeness) -> Evidence:
@@ -70,7 +85,14 @@ def evidence(value: str, level: int, likeness: Likeness) -> Evidence:
 
 
 def readings(
-    values: Sequence[str], first: Reading, likeness: Likeness, above: float, *, named: bool, free: Sequence[int]
+    values: Sequence[str],
+    first: Reading,
+    likeness: Likeness,
+    above: float,
+    *,
+    named: bool,
+    free: Sequence[int],
+    most: int = MOST_STEPS,
 ) -> Iterator[tuple[Reading, float, float]]:
     """Yield other readings: what they are, the most they could be worth, and what moving the values costs.
 
@@ -87,6 +109,8 @@ def readings(
     free : sequence of int
         The levels that the best path so far does not explain. Where every level has a value, only these exchange
         theirs: to move an explained value would lose what it explains.
+    most : int
+        So many steps are taken in search of them, whatever the answer is; see `best_orders`.
 
     Notes
     -----
@@ -95,51 +119,62 @@ def readings(
     """
     levels = likeness.lexicon.levels
     present = [place for place, value in enumerate(values) if value][:_MOST_VALUES]
-
-    @cache
-    def worth(place: int, level: int) -> float:
-        found = evidence(values[place], level, likeness)
-        return levels[level].weight * float(found[1].max(initial=0.0))
-
-    bounds: dict[Reading, tuple[float, float]] = {}
     whole = len(present) == len(levels)
-    orders = _exchanges(first, free) if whole else _assignments(present, len(levels))
-    for reading in orders:
-        if reading == first:
-            continue
-        bound = sum(worth(place, number) for number, place in enumerate(reading) if place is not None)
-        moved = sum(place is not None and place != first[number] for number, place in enumerate(reading))
-        # Values in a row are likelier in the order of the levels; those under names where they are.
-        cost = _PER_MOVE * moved if named or whole else 0.1 * moved + _OUT_OF_ORDER * _turned(reading)
-        if bound > 0 and bound - cost > above:
-            bounds[reading] = (bound, cost)
-    order = sorted(
-        bounds.items(), key=lambda item: (item[1][1] - item[1][0], [-1 if p is None else p for p in item[0]])
+    # Values in a row are likelier in the order of the levels; those under names where they are.
+    move, turned = (_PER_MOVE, 0.0) if named or whole else (_PER_MOVE_IN_A_ROW, _OUT_OF_ORDER)
+    own = [NOBODY if place is None else place for place in first]
+    if whole:
+        moving = set(free[:_MOST_VALUES])
+        exchanged = [own[level] for level in moving]
+        options = [exchanged if level in moving else [own[level]] for level in range(len(levels))]
+    else:
+        options = [present if len(present) >= len(levels) else [NOBODY, *present]] * len(levels)
+    _look_up(values, options, likeness)
+    worth = [
+        {place: 0.0 if place == NOBODY else _most(values[place], level, likeness) for place in places}
+        for level, places in enumerate(options)
+    ]
+    orders = best_orders(
+        [
+            {place: bound - move * (place not in (NOBODY, own[level])) for place, bound in bounds.items()}
+            for level, bounds in enumerate(worth)
+        ],
+        left_out=0 if whole else max(0, len(levels) - len(present)),
+        above=above,
+        turned=turned,
+        in_order=not whole and _ways(len(present), len(levels)) > _MOST_ORDERS,
+        most=most,
     )
-    for reading, (bound, cost) in order:
-        yield reading, bound, cost
+    for order in orders:
+        reading = tuple([None if place == NOBODY else place for place in order])
+        bound = sum(worth[level][place] for level, place in enumerate(order) if place != NOBODY)
+        moved = sum(place not in (NOBODY, own[level]) for level, place in enumerate(order))
+        if reading != first and bound > 0:
+            yield reading, bound, move * moved + turned * _turned(reading)
 
 
-def _exchanges(first: Reading, free: Sequence[int]) -> Iterator[Reading]:
-    for order in permutations(free[:_MOST_VALUES]):
-        reading = list(first)
-        for level, other in zip(free, order, strict=False):
-            reading[level] = first[other]
-        yield tuple(reading)
+def _most(value: str, level: int, likeness: Likeness) -> float:
+    """Return the most that a value can be worth at a level."""
+    return likeness.lexicon.levels[level].weight * float(evidence(value, level, likeness)[1].max(initial=0.0))
 
 
-def _assignments(present: Sequence[int], levels: int) -> Iterator[Reading]:
-    """Yield every way to give values to levels; where these are too many, those in the order of the answer."""
-    count = min(len(present), levels)
-    in_order = math.comb(len(present), count) * math.perm(levels, count) > _MOST_ORDERS
-    for places in combinations(present, count):
-        for chosen in combinations(range(levels), count):
-            orders: Iterator[tuple[int, ...]] = iter([places]) if in_order else permutations(places)
-            for order in orders:
-                reading: list[int | None] = [None] * levels
-                for number, place in zip(chosen, order, strict=True):
-                    reading[number] = place
-                yield tuple(reading)
+def _look_up(values: Sequence[str], options: Sequence[Sequence[int]], likeness: Likeness) -> None:
+    """Look up together what `evidence` will be asked for, which takes far less time than one by one."""
+    keys = {place: form_key(values[place]) for places in options for place in places if place != NOBODY}
+    likeness.prepare(
+        (keys[place], level)
+        for level, places in enumerate(options)
+        for place in places
+        if place != NOBODY
+        and not likeness.lexicon.is_known(keys[place])
+        and likeness.said(values[place], level) is None
+    )
+
+
+def _ways(values: int, levels: int) -> int:
+    """Return in how many ways values can be given to levels."""
+    count = min(values, levels)
+    return math.comb(values, count) * math.perm(levels, count)
 
 
 def _turned(reading: Reading) -> int:

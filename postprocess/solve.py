@@ -13,7 +13,7 @@ from catalog.messages import LabelPath
 from catalog.taxonomy import Policy
 from postprocess.changes import is_like
 from postprocess.explain import Explainer
-from postprocess.families import Families
+from postprocess.families import NEAR, Families
 from postprocess.flat import FlatReader
 from postprocess.forms import form_key
 from postprocess.lexicon import Ids, Lexicon
@@ -23,7 +23,6 @@ from postprocess.readings import Reading, answered, evidence, first_reading, onl
 from postprocess.ties import Hints, TieBreaker
 
 _MOST_READINGS = 6
-_NEAR = 3.0
 _ENOUGH = 0.15
 _FLAT_BELOW = 0.8
 _FLAT_ANYWAY = 0.25
@@ -245,7 +244,7 @@ class Solver:
     ) -> Solution | None:
         if not len(rows):
             return None
-        near = np.flatnonzero(scores >= scores.max() - _NEAR)
+        near = np.flatnonzero(scores >= scores.max() - NEAR)
         if len(near) == 1:
             return Solution(self.lexicon.paths[rows[near[0]]], float(scores[near[0]]), 1.0, reading)
         rows, scores = rows[near], scores[near]

@@ -89,7 +89,7 @@ def labels_in(text: str, lexicon: Lexicon) -> list[Statement]:
 
 def _rows_in(text: str, lexicon: Lexicon) -> list[tuple[int, bool]]:
     """Return the rows of the labels that a text names, each with whether the text denies it."""
-    words = form_key.__wrapped__(text).split(" ")
+    words = form_key(text).split(" ")
     rows = []
     place = 0
     while place < len(words):
@@ -98,7 +98,7 @@ def _rows_in(text: str, lexicon: Lexicon) -> list[tuple[int, bool]]:
             glued = ""
             for after, word in enumerate(words[place : place + lexicon.widest], start=place + 1):
                 glued += word
-                if glued in lexicon.whole:
+                if len(glued) in lexicon.lengths and glued in lexicon.whole:
                     end, hits = after, lexicon.whole[glued]
         if not end:
             place += 1

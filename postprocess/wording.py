@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 from postprocess.forms import form_key, squeezed
 from postprocess.lexicon import Lexicon
 from postprocess.plain import undone
+from postprocess.remembered import remembered
 
 _REFUSALS = re.compile(
     r"\b(?:sorry|apologi[sz]e|cannot|can ?not|can't|couldn't|could not|unable|don't know|do not know|not sure|unsure|"
     r"as an ai|language model|no (?:suitable |valid |matching |such )?(?:match|label|category|answer|information)|"
     r"not enough|insufficient|impossible|uncertain|unclear|refuse|need more|more (?:information|context|details)|"
     r"please provide|none of (?:the|these|those)|does not match|doesn't match)\b|"
-    r"^\W*(?:none|null|nil|n/?a|nan|unknown|undefined|not applicable|not available|other|error|no|\?+)\W*$",
+    # Of signs alone, one of which is '?': without two runs that could share the same signs in many ways.
+    r"^\W*(?:none|null|nil|n/?a|nan|unknown|undefined|not applicable|not available|other|error|no)\W*$|"
+    r"^[^\w?]*\?\W*$",
     re.IGNORECASE,
 )
 _CLAUSES = re.compile(r"[.,:;!?()\n]+|\s[-–—]+\s")
@@ -30,7 +32,7 @@ _NOTHING = frozenset(
 _EDGES = " \t\r\n|\"'`*,;"
 _WRAPPED = re.compile(r"\[([^\[\]]*)\]|<([^<>]*)>|\{([^{}]*)\}|\(([^()]*)\)", re.DOTALL)
 _DENIED = re.compile(r"(?:not|no longer)\b.*?\b(?:but|rather)\s+(.+)", re.IGNORECASE | re.DOTALL)
-_INSTEAD = re.compile(r"[\s,(]+(?:not|instead of|rather than)\s", re.IGNORECASE)
+_INSTEAD = re.compile(r"(?<![\s,(])[\s,(]+(?:not|instead of|rather than)\s", re.IGNORECASE)
 _TALK_BEFORE = re.compile(r"[\])>}:!?;]\s+|\n")
 _TALK = re.compile(r"\s*[(\[;\n]|[,.:!?]\s|\s[-–—]+\s|\s(?:because|since|as it)\s", re.IGNORECASE)
 
@@ -105,7 +107,7 @@ def affirmed(value: str, level: int, lexicon: Lexicon) -> str:
     return head if head and head != value and lexicon.levels[level].find(form_key(head)) else value
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def is_placeholder(value: str, name: str) -> bool:
     """Tell whether a value that is not known only stands for one: ``unknown``, ``N/A``, the level's own name."""
     key = form_key(value)
@@ -119,7 +121,9 @@ def mentions(text: str, lexicon: Lexicon) -> Iterator[tuple[str, int]]:
     words = form_key(text).split(" ")
     place = 0
     while place < len(words):
-        for size in range(min(lexicon.longest, len(words) - place), 0, -1):
+        for size in lexicon.sizes.get(words[place], ()):
+            if size > len(words) - place:
+                continue
             key = " ".join(words[place : place + size])
             if lexicon.is_known(key):
                 yield key, place
