@@ -20,8 +20,8 @@ MOST_ROWS, MOST_BYTES = 50_000, 200_000_000
 URL: Final = "/v1/chat/completions"
 
 Kind = Literal["answer", "refused", "missing", "silent"]
-"""``answer``: there is one, if only a beginning; ``refused``: there will be none; ``missing``: the provider says that it
-was not done, so there may be one yet; ``silent``: nothing is said."""
+"""``answer``: there is one, if only a beginning; ``refused``: there will be none; ``missing``: it was not done, as the
+provider says, so there may be one yet; ``silent``: nothing is said."""
 
 UNFINISHED = ("batch_expired", "batch_cancelled")
 """Codes of rows that a batch ended without."""

@@ -76,7 +76,9 @@ def tokens(answer: dict[str, Any], most: Callable[[], Bound]) -> tuple[int, int,
         Gives the most that there may be: a number that is not told is that.
     """
     usage = answer.get("usage")
-    told = [count(usage.get(f"{what}_tokens")) if isinstance(usage, dict) else None for what in ("prompt", "completion")]
+    told = [
+        count(usage.get(f"{what}_tokens")) if isinstance(usage, dict) else None for what in ("prompt", "completion")
+    ]
     if None not in told:
         return told[0] or 0, told[1] or 0, False
     read, written = (bound if number is None else number for number, bound in zip(told, most(), strict=True))
@@ -84,7 +86,7 @@ def tokens(answer: dict[str, Any], most: Callable[[], Bound]) -> tuple[int, int,
 
 
 def steps(choice: dict[str, Any]) -> list[Step] | None:
-    """Return the answer token by token, or None where the provider gave no tokens or any that is not as it should be."""
+    """Return the answer token by token, or None where the provider gave no tokens, or one that is odd."""
     try:
         found: list[Step] = []
         for token in choice["logprobs"]["content"]:

@@ -7,6 +7,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -205,7 +206,7 @@ class ServerEngine:
             code, reason = chat.problem(answer)
             if status == 200:
                 try:
-                    completion = chat.read(request, answer, constrain, most=lambda: self._most(value))
+                    completion = chat.read(request, answer, constrain, most=partial(self._most, value))
                 except chat.NoAnswerError as error:
                     raise TroubleError(str(error), scrub(reason)) from None
                 if not ladder.settled:
