@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Strict
+
+from catalog.errors import ShelfmarkError
+from catalog.json_reader import checked
 
 LabelPath = tuple[str, ...]
 RowId = int | str
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
 Status = Literal["exact", "repaired", "fallback", "abstained", "failed"]
 STATUSES: tuple[Status, ...] = ("exact", "repaired", "fallback", "abstained", "failed")
+ROUNDING = 1e-4
+"""What a sum of rounded probabilities may be beyond 1, and a sum of their logarithms beyond 0."""
 
 
 def request_id(row: RowId, content: Any) -> str:
@@ -36,13 +46,28 @@ class Request:
         For each candidate, the probability that it is the right one; same length as `candidates`.
     max_tokens : int
         The most tokens the answer may have.
+
+    Raises
+    ------
+    ValueError
+        When there are not as many scores as candidates, or one is no probability.
     """
 
     id: str
     messages: list[dict[str, str]]
     candidates: list[LabelPath] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    max_tokens: int = 64
+    scores: list[Number] = field(default_factory=list)
+    max_tokens: Whole = 64
+
+    def __post_init__(self) -> None:
+        """Check what holds of every request."""
+        if len(self.scores) != len(self.candidates):
+            raise ValueError(f"{len(self.scores)} scores for {len(self.candidates)} candidates")
+        for score in self.scores:
+            if not 0 <= score <= 1 + ROUNDING:  # NaN is neither
+                raise ValueError(f"the score {score} is no probability")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the request as the object of one line of ``requests.jsonl``."""
@@ -55,15 +80,15 @@ class Request:
         }
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Request:
-        """Read what `to_dict` returned."""
-        return cls(
-            id=value["id"],
-            messages=value["messages"],
-            candidates=[tuple(path) for path in value["candidates"]],
-            scores=value["scores"],
-            max_tokens=value["max_tokens"],
-        )
+    def from_dict(cls, value: Any, place: str = "requests") -> Request:
+        """Read what `to_dict` returned; `place` is where it stands, for messages.
+
+        Raises
+        ------
+        ShelfmarkError
+            When it is something else.
+        """
+        return checked(cls, value, _place(place, value), "delete the file")
 
 
 @dataclass(frozen=True)
@@ -84,15 +109,31 @@ class Completion:
         Why there is no answer.
     logprob : float or None
         The natural logarithm of the model's probability of the whole text, where it is known: the sum over its tokens.
+    unsure : bool
+        Whether the tokens are the most that there may be, since whoever counts them did not tell.
+
+    Raises
+    ------
+    ValueError
+        When a logarithm is of no probability, or there are fewer tokens than none.
     """
 
     id: str
     text: str = ""
-    logprobs: list[float] | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    logprobs: list[Number] | None = None
+    prompt_tokens: Whole = 0
+    completion_tokens: Whole = 0
     error: str | None = None
-    logprob: float | None = None
+    logprob: Number | None = None
+    unsure: Annotated[bool, Strict()] = False
+
+    def __post_init__(self) -> None:
+        """Check what holds of every completion."""
+        for told in [*(self.logprobs or ()), *(() if self.logprob is None else (self.logprob,))]:
+            if not -math.inf < told <= ROUNDING:  # NaN is neither
+                raise ValueError(f"{told} is the logarithm of no probability")
+        if min(self.prompt_tokens, self.completion_tokens) < 0:
+            raise ValueError("fewer tokens than none")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the completion as the object of one line of ``completions.jsonl``."""
@@ -103,14 +144,42 @@ class Completion:
             value["logprob"] = self.logprob
         value["prompt_tokens"] = self.prompt_tokens
         value["completion_tokens"] = self.completion_tokens
+        if self.unsure:
+            value["unsure"] = True
         if self.error is not None:
             value["error"] = self.error
         return value
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Completion:
-        """Read what `to_dict` returned."""
-        return cls(**value)
+    def from_dict(cls, value: Any, place: str = "completions") -> Completion:
+        """Read what `to_dict` returned; `place` is where it stands, for messages.
+
+        Raises
+        ------
+        ShelfmarkError
+            When it is something else.
+        """
+        return checked(cls, value, _place(place, value), "delete the line")
+
+    def check_answers(self, request: Request) -> None:
+        """Refuse a completion that is not one of `request`.
+
+        Raises
+        ------
+        ShelfmarkError
+            When it has log-probabilities of more or fewer candidates.
+        """
+        if self.logprobs is not None and len(self.logprobs) != len(request.candidates):
+            raise ShelfmarkError(
+                f"completions.jsonl: the answer to {request.id} has {len(self.logprobs)} log-probabilities, and the "
+                f"request {len(request.candidates)} candidates; delete the line"
+            )
+
+
+def _place(place: str, value: Any) -> str:
+    """Return where a value stands: the file, and the id that it has."""
+    name = value.get("id") if isinstance(value, dict) else None
+    return f"{place}, id {name[:80]}" if isinstance(name, str) else place
 
 
 @dataclass(frozen=True)

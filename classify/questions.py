@@ -10,6 +10,7 @@ from catalog.messages import Completion
 from classify.answers import AnswerReader
 from classify.asking import ANSWERS, ask, read_answers, tally, unanswered
 from classify.engines.base import KeepsBooks
+from classify.engines.ledger import Ledger, read_ledger
 from classify.engines.levels import LevelsEngine
 from classify.held_out import COMPARED, HELD_OUT, compare_top_k, learn_joint, learn_trust, read_held_out, write_held_out
 from classify.joint import Joint
@@ -124,6 +125,11 @@ def learn(run: RunDirectory) -> tuple[Joint | None, Trust | None]:
 
 def give_up(run: RunDirectory) -> None:
     """Record an error for each request that has no answer: its best candidate will stand."""
-    missing = list(unanswered(run.folder, run.request_files()))
+    missing = [request.id for request in unanswered(run.folder, run.request_files())]
     with GrowingLines(run.folder / ANSWERS) as lines:
-        lines.append(Completion(request.id, error="given up").to_dict() for request in missing)
+        lines.append(Completion(name, error="given up").to_dict() for name in missing)
+    if read_ledger(run.folder) is not None:
+        # Those that have an error already, too: a process may have been killed in between.
+        failed = [request.id for request in unanswered(run.folder, run.request_files(), again=True)]
+        with Ledger.writing(run.folder / "batches") as books:
+            books.write("gave up", ids=failed)

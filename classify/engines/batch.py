@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from catalog.errors import ShelfmarkError
-from catalog.messages import Completion, LabelPath, Request
+from catalog.messages import Completion, Request
 from classify.costs import Budget
 from classify.engines.batch_answers import Taken, take_in
 from classify.engines.batch_files import Outcome, request_line
@@ -21,6 +23,7 @@ from classify.engines.sending import Sender
 from classify.engines.survey import survey
 from classify.provider.batches import Batches
 from classify.provider.client import OutageError, Provider
+from classify.provider.seen import shown_id
 from classify.token_counts import token_counts
 
 FIRST_POLL = 1.0
@@ -37,8 +40,9 @@ def nobody(line: str) -> None:
 class BatchEngine:
     """Asks by batches, and keeps books, so that nothing is paid twice and nothing that is paid is lost.
 
-    A request that a batch ended without (it expired, a line was lost) is asked again, `retries` times at most; a
-    refusal is an answer, and so is one that used up its tokens.
+    A request that was not done, as the provider says (its batch expired, it failed), is asked again, `retries` times
+    at most. One of which nothing is told though it may be done is not, as it may be paid: a person decides. A refusal
+    is an answer, and so is one that used up its tokens.
     """
 
     name: ClassVar[str] = "batch"
@@ -98,9 +102,10 @@ class BatchEngine:
         self._batches = Batches(Provider(self.options.base_url, self.options.timeout), self._run)
         self._counts = token_counts(self.options.llm)
         self._hash = options_hash(self.options.model_dump(exclude=set(self.options.free)))
-        self._wanted: dict[str, list[LabelPath]] = {}
+        self._wanted: dict[str, Request] = {}  # without their turns, which take memory and are in the chunks
         self._stopped, self._too_dear = False, 0
         self._later = (0, 0.0)
+        self._untold: dict[str, int] = {}
         with Ledger.writing(self._folder) as books:
             self._books = books
             self._sender = Sender(
@@ -128,8 +133,11 @@ class BatchEngine:
         first, again = self._writer(again=False), self._writer(again=True)
         try:
             for request in requests:
-                self._wanted[request.id] = request.candidates
+                self._wanted[request.id] = replace(request, messages=[])
                 if request.id in known.here or request.id in known.waiting or self._is_exhausted(request.id):
+                    continue
+                if request.id in known.untold:
+                    self._untold[request.id] = known.untold[request.id]
                     continue
                 line = request_line(request, self.options, self.form, logprobs=self.options.logprobs)
                 (again if request.id in known.before else first).add(line)
@@ -185,13 +193,16 @@ class BatchEngine:
     def _answers(self) -> Iterator[Completion]:
         """Send, wait, and hand on what comes, until nothing is left to wait for."""
         here = {self._survey.here[name] for name in self._wanted if name in self._survey.here}
+        short = set(self._untold.values())
         for chunk in self._books:
             if chunk.unread or (chunk.done and chunk.number in here):
                 yield from self._deliver(chunk, self._taken(chunk))
+            if chunk.number in short and self._sender.fetch_again(chunk):
+                yield from self._take(chunk)
         yield from self._give_up([name for name in self._wanted if self._is_exhausted(name)], {})
         wait, out_of_reach = FIRST_POLL, 0
         while True:
-            sending = not (self._stopped or self._later[0])
+            sending = not (self._stopped or self._later[0] or self._loses())
             if sending:
                 self._sender.submit()
             if not any(chunk.open or (sending and chunk.waiting) for chunk in self._books):
@@ -221,6 +232,9 @@ class BatchEngine:
         """Hand on what came of a chunk, and have asked again what did not."""
         taken = self._taken(chunk)
         yield from self._deliver(chunk, taken)
+        untold = {name: chunk.number for name in taken.untold if name in self._wanted}
+        others = {name: number for name, number in self._untold.items() if number != chunk.number}
+        self._untold = {**others, **untold} if chunk.options == self._hash else others
         missing = [name for name in taken.missing if name in self._wanted and chunk.options == self._hash]
         if chunk.cancelled:  # by a person, who does not want to pay for more, unless the program did it
             self._stopped = self._stopped or not chunk.dropped
@@ -228,6 +242,11 @@ class BatchEngine:
         self._survey.count_tries(self._books, chunk, missing)
         yield from self._give_up([name for name in missing if self._is_exhausted(name)], taken.outcomes)
         self._ask_again(chunk, [name for name in missing if name in self._wanted])
+
+    def _loses(self) -> bool:
+        """Tell whether most of a chunk was lost: then no more is sent, as it would be lost, too."""
+        lost = Counter(self._untold.values())
+        return any(2 * rows > self._books.chunks[number].rows for number, rows in lost.items())
 
     def _deliver(self, chunk: Chunk, taken: Taken) -> Iterator[Completion]:
         """Hand on the answers and, the first time, the refusals of a chunk; then it is read."""
@@ -299,6 +318,17 @@ class BatchEngine:
         ShelfmarkError
             When requests are left that nobody asked.
         """
+        untold = {name: number for name, number in self._untold.items() if name in self._wanted}
+        if untold:
+            first = self._books.chunks[min(untold.values())]
+            batch = next(one.id for one in first.sent.values() if one.short)
+            run = self._books.folder.parent
+            raise ShelfmarkError(
+                f"batch {shown_id(batch)}: done and billed, as the provider counts, and its files lack answers; "
+                f"{len(untold):,} requests are not asked again, as that costs again: classify resume {run} fetches the "
+                f"files once more, classify batches {run} shows the batch, and classify resume {run} --give-up goes on "
+                "without them"
+            )
         if self._stopped and self._wanted:
             raise ShelfmarkError(
                 f"{len(self._wanted):,} requests have no answer: a batch was stopped; what was done is kept, and "

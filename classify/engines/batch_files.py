@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from catalog.messages import Completion, Request
-from classify.engines import retry
+from classify.engines import beside, retry
 from classify.engines.base import Constrain, ModelOptions
-from classify.engines.chat import NoAnswerError, body, problem, read
+from classify.engines.beside import Bound
+from classify.engines.chat import NoAnswerError, body, first_choice, problem, read
 from classify.engines.forms import AnswerForm
 
 MOST_ROWS, MOST_BYTES = 50_000, 200_000_000
 """Of one file of the Batch API."""
 URL: Final = "/v1/chat/completions"
 
-Kind = Literal["answer", "refused", "missing"]
-"""``answer``: there is one, if only a beginning; ``refused``: there will be none; ``missing``: there may be yet."""
+Kind = Literal["answer", "refused", "missing", "silent"]
+"""``answer``: there is one, if only a beginning; ``refused``: there will be none; ``missing``: it was not done, as the
+provider says, so there may be one yet; ``silent``: nothing is said."""
 
 UNFINISHED = ("batch_expired", "batch_cancelled")
 """Codes of rows that a batch ended without."""
@@ -51,7 +53,14 @@ def request_line(request: Request, options: ModelOptions, form: AnswerForm | Non
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def outcome(request: Request, line: dict[str, Any], constrain: Constrain, *, probabilities: bool = True) -> Outcome:
+def outcome(
+    request: Request,
+    line: dict[str, Any],
+    constrain: Constrain,
+    *,
+    most: Callable[[], Bound] | None = None,
+    probabilities: bool = True,
+) -> Outcome:
     """Return what a line of an output or error file says of the request that it names.
 
     Parameters
@@ -62,33 +71,40 @@ def outcome(request: Request, line: dict[str, Any], constrain: Constrain, *, pro
         With ``response`` or ``error``.
     constrain : {'choice', 'json', 'off'}
         How the answer was held to the candidates.
+    most : callable, optional
+        As of `chat.read`.
     probabilities : bool
         Whether those of the answer's tokens are read, which takes most of the time.
     """
     response = line.get("response") or {}
     content = response.get("body") if isinstance(response, dict) else None
     status = response.get("status_code") if isinstance(response, dict) else None
-    status = status if isinstance(status, int) else 200
-    if line.get("error") or not isinstance(content, dict) or status >= 400:
+    status = status if isinstance(status, int) and 100 <= status < 600 else 200
+    answered = isinstance(content, dict) and "choices" in content and status < 400  # then an error beside it is odd
+    if not isinstance(content, dict) or status >= 400 or (line.get("error") and not answered):
         code, message = problem({"error": line["error"]} if line.get("error") else content)
-        said = " ".join(f"{code} {message}".split()) or "no answer in the file"
-        failed = Completion(request.id, error=said)
-        if code in UNFINISHED or (status >= 400 and retry.again(status)) or not (code or message):
-            return Outcome("missing", failed)
-        return Outcome("refused", failed)
+        told = beside.said(f"{code} {message}")
+        failed = Completion(request.id, error=told or "no answer in the file")
+        if not told and status < 400:
+            return Outcome("silent", failed)
+        not_done = code in UNFINISHED or (status >= 400 and retry.again(status))
+        return Outcome("missing" if not_done else "refused", failed)
     try:
-        completion = read(request, content, constrain, probabilities=probabilities)
+        completion = read(request, content, constrain, most=most, probabilities=probabilities)
+        cut = first_choice(content).get("finish_reason") == "length"
     except NoAnswerError as error:
-        return Outcome("missing", Completion(request.id, error=str(error)))
-    cut = content["choices"][0].get("finish_reason") == "length"
+        # It was done, and is paid.
+        read_, written, unsure = beside.tokens(content, most or (lambda: (0, request.max_tokens)))
+        nothing = Completion(request.id, "", None, read_, written, f"an answer with {error}", unsure=unsure)
+        return Outcome("refused", nothing)
     return Outcome("answer" if completion.error is None else "refused", completion, cut)
 
 
 def output_line(text: bytes | str) -> dict[str, Any] | None:
     """Return a line of an output or error file; None for one that is none, as a torn one is."""
     try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
+        line = beside.decode(text)
+    except ValueError:  # no JSON, no UTF-8, or nested without end
         return None
     if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
         return None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from catalog.messages import Completion, Request
+from classify.engines import beside
 from classify.engines.base import ApiOptions, Constrain, ModelOptions
+from classify.engines.beside import Bound
 from classify.engines.constraints import choices, json_schema, messages
 from classify.engines.forms import AnswerForm
-from classify.engines.logprobs import ALTERNATIVES, Step, request_logprobs
+from classify.engines.logprobs import ALTERNATIVES, request_logprobs
+from rag.tokens import estimate_tokens
 
 
 class NoAnswerError(Exception):
@@ -70,8 +74,17 @@ def body(
     return value
 
 
-def read(request: Request, answer: Any, constrain: Constrain, *, probabilities: bool = True) -> Completion:
+def read(
+    request: Request,
+    answer: Any,
+    constrain: Constrain,
+    *,
+    most: Callable[[], Bound] | None = None,
+    probabilities: bool = True,
+) -> Completion:
     """Return the completion that the body of an answer holds: its first choice.
+
+    Nothing that is told beside the answer (`beside`) keeps it from being one.
 
     Parameters
     ----------
@@ -81,6 +94,9 @@ def read(request: Request, answer: Any, constrain: Constrain, *, probabilities: 
         The body.
     constrain : {'choice', 'json', 'off'}
         How the answer was held to the candidates.
+    most : callable, optional
+        Gives the tokens that may have been read and written at most, for an answer that does not tell; by default an
+        estimate by the request.
     probabilities : bool
         Whether those of the tokens are read.
 
@@ -94,28 +110,44 @@ def read(request: Request, answer: Any, constrain: Constrain, *, probabilities: 
     NoAnswerError
         When there is no choice, or what is there is no chat completion.
     """
-    try:
-        choice = answer["choices"][0]
-        text, finish = choice["message"].get("content"), choice.get("finish_reason")
-        refusal = choice["message"].get("refusal")
-        usage = answer.get("usage") or {}
-        read_, written = (max(int(usage.get(f"{what}_tokens") or 0), 0) for what in ("prompt", "completion"))
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-        raise NoAnswerError("no choices") from None
+    choice = first_choice(answer)
+    read_, written, unsure = beside.tokens(answer, most or (lambda: _most(request, constrain)))
+    message, finish = choice["message"], choice.get("finish_reason")
+    text, refusal = _text(message.get("content")), beside.said(message.get("refusal"))
+    error = ""
     if finish == "content_filter":
-        return Completion(request.id, prompt_tokens=read_, completion_tokens=written, error="content filter")
-    if not isinstance(text, str) or not text:
-        why = f"the model refused: {refusal}" if refusal else f"an answer without text (finish_reason {finish})"
-        return Completion(request.id, prompt_tokens=read_, completion_tokens=written, error=_writable(why))
-    text = _writable(text)
-    steps = _steps(choice) if probabilities else None
+        error = "content filter"
+    elif not text:
+        error = f"an answer without text (finish_reason {beside.said(finish) or 'unknown'})"
+        error = f"the model refused: {refusal}" if refusal else error
+    if error:
+        return Completion(request.id, "", None, read_, written, error, unsure=unsure)
+    steps = beside.steps(choice) if probabilities else None
     if request.candidates:
         logprobs = None if steps is None else request_logprobs(request, constrain, steps)
-        return Completion(request.id, text, logprobs, read_, written)
+        return Completion(request.id, text, logprobs, read_, written, unsure=unsure)
     # Of the tokens that were written: what each step tells first.
     total = sum(step[0][1] for step in steps) if steps else -math.inf
     logprob = round(total, 6) if math.isfinite(total) else None
-    return Completion(request.id, text, None, read_, written, logprob=logprob)
+    return Completion(request.id, text, None, read_, written, logprob=logprob, unsure=unsure)
+
+
+def first_choice(answer: Any) -> dict[str, Any]:
+    """Return the first choice of the body of an answer, which has a message.
+
+    Raises
+    ------
+    NoAnswerError
+        When there is none.
+    """
+    try:
+        choice: dict[str, Any] = answer["choices"][0]
+        message = choice["message"]
+    except (LookupError, TypeError):
+        raise NoAnswerError("no choices") from None
+    if not (isinstance(answer, dict) and isinstance(choice, dict) and isinstance(message, dict)):
+        raise NoAnswerError("no choices")
+    return choice
 
 
 def problem(answer: Any) -> tuple[str, str]:
@@ -123,25 +155,24 @@ def problem(answer: Any) -> tuple[str, str]:
     value = answer
     if isinstance(value, dict):
         value = next((value[key] for key in ("error", "detail", "message") if value.get(key)), "")
-    if isinstance(value, dict):
-        return _writable(str(value.get("code") or "")), _writable(str(value.get("message") or ""))
-    return "", _writable(str(value or ""))
-
-
-def _writable(text: str) -> str:
-    """Return the text without half signs, as those of an answer that was cut: they can be written nowhere."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _steps(choice: dict[str, Any]) -> list[Step] | None:
-    """Return the answer token by token, or None where the server gave no tokens or none that can be read."""
     try:
-        steps: list[Step] = []
-        for token in choice["logprobs"]["content"]:
-            every = [token, *(token.get("top_logprobs") or ())]
-            steps.append([(str(one["token"]), float(one["logprob"])) for one in every])
-    except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
-        return None
-    if any(math.isnan(logprob) for step in steps for _, logprob in step):
-        return None
-    return steps
+        if isinstance(value, dict):
+            return beside.writable(str(value.get("code") or "")), beside.writable(str(value.get("message") or ""))
+        return "", beside.writable(str(value or ""))
+    except RecursionError:
+        return "", "an error nested too deep"
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message: a string, or the texts among its parts, one after the other."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    return beside.writable(content) if isinstance(content, str) else ""
+
+
+def _most(request: Request, constrain: Constrain) -> Bound:
+    """Return the tokens that a request may take, at most: estimated on the high side."""
+    turns = messages(request, constrain)
+    schema = choices(request) if constrain == "json" else []
+    return estimate_tokens([*turns, *({"content": text} for text in schema)]), request.max_tokens

@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from catalog.errors import ShelfmarkError
 from classify.engines import retry
+from classify.engines.beside import decode
 from classify.engines.chat import problem
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ class Connection:
         async with self._turn:
             await asyncio.sleep(0)
         try:
-            answer = json.loads(content)
-        except (ValueError, RecursionError):
+            answer = decode(content)
+        except ValueError:
             if status == 200:
                 raise TroubleError("no JSON", f"an answer of {len(content)} bytes") from None
             answer = content.decode(errors="replace")

@@ -6,6 +6,7 @@ anywhere it is known what may have happened at the provider.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from classify.engines.ledger_events import check_event
 from classify.lines import GrowingLines
 
 BOOKS = "ledger.jsonl"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""A batch's id that may be a part of a file's name."""
 
 
 @dataclass
@@ -38,6 +41,8 @@ class Sent:
         Whether it ended before anything of it was done: it was not taken, and is not paid.
     usage : (int, int) or None
         Tokens read and written, as the provider says; None where it does not.
+    short : bool
+        Whether its files tell of fewer requests than the provider did, as far as it says how many.
     """
 
     id: str
@@ -45,6 +50,7 @@ class Sent:
     ended: bool = False
     turned_away: bool = False
     usage: tuple[int, int] | None = None
+    short: bool = False
 
 
 @dataclass
@@ -177,17 +183,17 @@ class Ledger:
         return self.folder / f"{chunk.number:04d}.requests.jsonl"
 
     def output(self, chunk: Chunk, batch: str, kind: str) -> Path:
-        """Return the file that comes of a batch: its ``output`` or its ``errors``."""
-        if "/" in batch or "\0" in batch:
-            raise ShelfmarkError(
-                f"{self.folder / BOOKS}: a batch called {batch[:80]!r}, as no provider calls any; put the books back "
-                "from a copy"
-            )
-        return self.folder / f"{chunk.number:04d}.{batch}.{kind}.jsonl"
+        """Return the file that comes of a batch: its ``output`` or its ``errors``.
+
+        It is named by our own count of the chunk's batches: what a provider calls a batch may be no name of a file.
+        """
+        return self.folder / f"{chunk.number:04d}-{list(chunk.sent).index(batch) + 1}.{kind}.jsonl"
 
     def outputs(self, chunk: Chunk, batch: str) -> list[Path]:
         """Return the files that came of a batch."""
         names = [self.output(chunk, batch, kind) for kind in ("output", "errors")]
+        if _NAME.fullmatch(batch):  # as they were named before
+            names += [self.folder / f"{chunk.number:04d}.{batch}.{kind}.jsonl" for kind in ("output", "errors")]
         return [path for path in names if path.exists()]
 
     def next_number(self) -> int:
@@ -242,10 +248,10 @@ class Ledger:
             chunk.sent.setdefault(event["batch"], Sent(event["batch"]))
             chunk.counts = None  # a second batch of it tells more
         elif kind == "ended":
-            usage = event["usage"]
-            chunk.sent[event["batch"]] = Sent(
-                event["batch"], event["status"], True, event["turned_away"], None if usage is None else tuple(usage)
-            )
+            usage, short = event["usage"], bool(event.get("short", False))
+            about = event["status"], True, event["turned_away"], None if usage is None else tuple(usage), short
+            chunk.sent[event["batch"]] = Sent(event["batch"], *about)
+            chunk.counts = None  # files that came later tell more
         elif kind == "read":
             chunk.counts = event["counts"]
         elif kind == "dropped":

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 from catalog.errors import ShelfmarkError
 from classify.costs import Budget, Load
+from classify.engines.batch_answers import count_told, told_rows
+from classify.engines.chunks import chunk_lines
 from classify.engines.ledger import Chunk, Ledger
 from classify.provider.batches import LATE, Batches, QueueFullError, UnknownFileError, is_queue_full, queue_limit
 from classify.provider.client import OutageError
-from classify.provider.seen import Seen
+from classify.provider.seen import Seen, shown_id
 
 PAUSE = 2.0
 """Seconds: the first wait for a file that is not known yet, or for room in a queue; doubled each time."""
@@ -21,6 +23,10 @@ FEWEST_ROWS = 20
 """Nor below so many rows, where the provider names no limit."""
 IN_VAIN = 3
 """A chunk that should fit is halved after it was turned away so often: the provider may count more than we do."""
+
+FETCHES = 3
+"""How often the files of a batch are fetched that tell of fewer requests than the provider did."""
+KINDS = ("output", "errors")
 
 _PASSING = ("internal_error", "server_error", "service_unavailable", "")
 """Codes of failures of a whole batch that may pass; others are told to the user at once."""
@@ -61,7 +67,7 @@ class Sender:
         self.books, self.batches, self.budget, self.limit = books, batches, budget, limit
         self._failures, self._halve, self._tell = failures, halve, tell
         self._before = budget.spent
-        self._absent, self._late = Counter[str](), Counter[str]()
+        self._absent, self._late, self._strange = Counter[str](), Counter[str](), Counter[str]()
         self._failed: Counter[int] = Counter()
         self.reckon()
 
@@ -111,6 +117,15 @@ class Sender:
                     if self._absent[sent.id] > LATE:
                         raise of_others(sent.id)
                     continue
+                if not batch.known:
+                    self._strange[sent.id] += 1
+                    if self._strange[sent.id] > LATE:
+                        raise ShelfmarkError(
+                            f"batch {shown_id(sent.id)}: the provider shows {_state(batch.status)} for long; it stays "
+                            "in the books, and the same command looks at it again"
+                        )
+                    continue
+                self._strange[sent.id] = 0
                 sent.status = batch.status
                 if batch.ended and not self._is_late(batch):
                     self._end(chunk, batch)
@@ -134,7 +149,7 @@ class Sender:
             self.books.write("not created", number=chunk.number, sure=sure)
             return
         self.books.write("created", number=chunk.number, batch=made)
-        self._tell(f"batch {made}: {chunk.rows:,} requests sent")
+        self._tell(f"batch {shown_id(made)}: {chunk.rows:,} requests sent")
         self.reckon()
 
     def look(self, chunk: Chunk) -> bool:
@@ -200,17 +215,63 @@ class Sender:
             self._tell("the provider's queue is full, of other batches as it seems; waiting")
         self.batches.provider.sleep(min(PAUSE * 2.0 ** min(self._failed[chunk.number], 16), LONGEST_PAUSE))
 
-    def _is_late(self, batch: Seen) -> bool:
-        """Tell whether to wait for files of a batch that has ended."""
-        self._late[batch.id] += batch.lacks_files
-        return batch.lacks_files and self._late[batch.id] <= LATE
+    def fetch_again(self, chunk: Chunk) -> bool:
+        """Take the files of a chunk home once more that told of too few requests; tell whether they tell of more."""
+        better = False
+        for sent in list(chunk.sent.values()):
+            batch = self.batches.retrieve(sent.id) if sent.short else None
+            if batch is None or not batch.ended:
+                continue
+            before = self._told(chunk, sent.id)
+            short = self._take_home(chunk, batch, 1)
+            if not short or self._told(chunk, sent.id) != before:
+                self._enter_end(chunk, batch, short)
+                better = True
+        return better
 
-    def _end(self, chunk: Chunk, batch: Seen) -> None:
-        """Take home the files of a batch, and enter its end."""
-        for kind, file in (("output", batch.output), ("errors", batch.errors)):
-            if file and not self.batches.download(file, self.books.output(chunk, batch.id, kind)):
-                self._tell(f"batch {batch.id}: its file {file} is not to be had")
-        said = self.batches.provider.scrub(f"{batch.code}: {batch.reason}" if batch.code else batch.reason)
+    def _take_home(self, chunk: Chunk, batch: Seen, looks: int) -> bool:
+        """Take home the files of a batch; tell whether they tell of fewer requests than the provider did.
+
+        Where they do they are fetched again, `FETCHES` times in all: a download may have been cut. Of each file that
+        telling most is kept.
+        """
+        if batch.turned_away:
+            return False
+        rows = {name for name, _ in chunk_lines(self.books, chunk)}
+        for tries in range(FETCHES):
+            gone = False
+            for kind, file in zip(KINDS, (batch.output, batch.errors), strict=True):
+                gone |= bool(file) and not self._fetch(chunk, batch.id, kind, file, looks if not tries else 1)
+            told = self._told(chunk, batch.id)
+            # Where it is not told how many were done, a batch that ended well did all.
+            all_done = gone or batch.status == "completed"
+            done = min(batch.completed, len(rows)) if batch.counted else len(rows) if all_done else 0
+            if len(told) >= done:
+                return False
+            if tries + 1 < FETCHES:
+                self.batches.provider.sleep(PAUSE * 2.0**tries)
+        return True
+
+    def _fetch(self, chunk: Chunk, batch: str, kind: str, file: str, looks: int) -> bool:
+        """Take a file home, unless one is here that tells more; tell whether the provider has it."""
+        path = self.books.output(chunk, batch, kind)
+        fresh = path.with_name(f".{path.name}.tmp")
+        if not self.batches.download(file, fresh, looks):
+            self._tell(f"batch {shown_id(batch)}: its file {shown_id(file)} is not to be had")
+            return False
+        if path.exists() and count_told(fresh) <= count_told(path):
+            fresh.unlink()
+        else:
+            fresh.replace(path)
+        return True
+
+    def _told(self, chunk: Chunk, batch: str) -> set[str]:
+        """Return the requests that the files of a batch show to be done."""
+        rows = {name for name, _ in chunk_lines(self.books, chunk)}
+        output, errors = (self.books.output(chunk, batch, kind) for kind in KINDS)
+        return told_rows(rows, output, errors)
+
+    def _enter_end(self, chunk: Chunk, batch: Seen, short: bool) -> None:
         self.books.write(
             "ended",
             number=chunk.number,
@@ -218,27 +279,48 @@ class Sender:
             status=batch.status,
             turned_away=batch.turned_away,
             usage=batch.usage,
-            reason=said,
+            reason=self._said(batch),
+            **({"short": True} if short else {}),
         )
+
+    def _said(self, batch: Seen) -> str:
+        return self.batches.provider.scrub(f"{batch.code}: {batch.reason}" if batch.code else batch.reason)
+
+    def _is_late(self, batch: Seen) -> bool:
+        """Tell whether to wait for files of a batch that has ended."""
+        self._late[batch.id] += batch.lacks_files
+        return batch.lacks_files and self._late[batch.id] <= LATE
+
+    def _end(self, chunk: Chunk, batch: Seen) -> None:
+        """Take home the files of a batch, and enter its end."""
+        for kind in KINDS:  # of another one, where somebody moved the books away
+            self.books.output(chunk, batch.id, kind).unlink(missing_ok=True)
+        short = self._take_home(chunk, batch, LATE)
+        self._enter_end(chunk, batch, short)
+        said = self._said(batch)
         if not batch.turned_away:
-            self._tell(f"batch {batch.id}: {batch.status}")
+            self._tell(f"batch {shown_id(batch.id)}: {batch.status}")
         elif is_queue_full(batch.code, batch.reason):
             self._make_room(chunk, queue_limit(batch.reason))
         else:
             self._failed[chunk.number] += 1
             said = said or "without a reason"
-            self._tell(f"batch {batch.id}: failed, {said}")
+            self._tell(f"batch {shown_id(batch.id)}: failed, {said}")
             if batch.code not in _PASSING or self._failed[chunk.number] > self._failures:
                 where = f", line {batch.line} of {self.books.requests(chunk)}" if batch.line else ""
                 raise ShelfmarkError(
-                    f"batch {batch.id}: the provider did not take it{where}: {said}; nothing of it was done or billed; "
-                    "when that is mended, give the same command again"
+                    f"batch {shown_id(batch.id)}: the provider did not take it{where}: {said}; nothing of it was "
+                    "done or billed; when that is mended, give the same command again"
                 )
+
+
+def _state(status: str) -> str:
+    return f"a state that there is not, {shown_id(status)}," if status else "no state"
 
 
 def of_others(what: str) -> ShelfmarkError:
     """Return what to say of something that this run sent and this account does not know."""
     return ShelfmarkError(
-        f"{what}: unknown to the account of the key in OPENAI_API_KEY, though this run sent it; take the key (and "
-        "OPENAI_BASE_URL) that it was sent with"
+        f"{shown_id(what)}: unknown to the account of the key in OPENAI_API_KEY, though this run sent it; take the key "
+        "(and OPENAI_BASE_URL) that it was sent with"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -15,9 +17,12 @@ from catalog.messages import Completion, Request
 from classify.engines import chat, retry
 from classify.engines.background import Background
 from classify.engines.base import ApiOptions, Constrain
+from classify.engines.beside import Bound
 from classify.engines.connection import NO_CONNECTION, UNPAID, Connection, TroubleError, check_url
 from classify.engines.forms import AnswerForm
+from classify.loads import load_of_body
 from classify.provider.client import DEFAULT_URL, provider_key
+from classify.token_counts import token_counts
 
 MORE_FAILURES = 20
 """So many requests, besides as many as may be in flight, fail one after the other before the server counts as gone."""
@@ -201,7 +206,7 @@ class ServerEngine:
             code, reason = chat.problem(answer)
             if status == 200:
                 try:
-                    completion = chat.read(request, answer, constrain)
+                    completion = chat.read(request, answer, constrain, most=partial(self._most, value))
                 except chat.NoAnswerError as error:
                     raise TroubleError(str(error), scrub(reason)) from None
                 if not ladder.settled:
@@ -216,6 +221,11 @@ class ServerEngine:
             if following is None:
                 return Completion(request.id, error=scrub(f"HTTP {status}: {reason}"))
             rung = following
+
+    def _most(self, value: dict[str, Any]) -> Bound:
+        """Return the tokens that the body of a request may take, at most."""
+        load = load_of_body(value, token_counts(self.options.llm), None)
+        return math.ceil(load.most_read), math.ceil(load.most_written)
 
     def _ladder(self, request: Request) -> _Ladder:
         """Return the ways to ask a request: there are others where it has no candidates."""

@@ -26,12 +26,16 @@ class Survey:
         Requests that were asked before, and have no answer in `here`.
     tried : Counter of str
         How many batches ended without a request, since it was last given up.
+    untold : dict of str to int
+        The chunk whose files tell nothing of a request, though it may be done and paid: it is not asked again before
+        a person has given it up.
     """
 
     here: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
     before: set[str] = field(default_factory=set)
     tried: Counter[str] = field(default_factory=Counter)
+    untold: dict[str, int] = field(default_factory=dict)
 
     def count_tries(self, books: Ledger, chunk: Chunk, missing: Iterable[str]) -> None:
         """Count a batch that ended without these requests; one that somebody stopped does not count."""
@@ -56,11 +60,20 @@ def survey(books: Ledger, chunks: Iterable[Chunk], constrain: Constrain) -> Surv
     for chunk in chunks:
         if not books.requests(chunk).exists():
             continue  # it was read long ago, and somebody took its requests away
+        if not (chunk.open or chunk.waiting or chunk.done):
+            continue
+        for name, _ in chunk_lines(books, chunk):
+            found.untold.pop(name, None)  # of several chunks the last tells
         if chunk.open or chunk.waiting:
             place = found.here if chunk.open else found.waiting
             place.update((name, chunk.number) for name, _ in chunk_lines(books, chunk))
         elif chunk.done:
             taken = take_in(books, chunk, constrain, None)
+            for name in taken.untold:
+                if books.given_up.get(name, 0) >= chunk.number:
+                    found.before.add(name)
+                elif name not in found.here:
+                    found.untold[name] = chunk.number
             for name, outcome in taken.outcomes.items():
                 # A refusal that was handed on before is asked for again where somebody wants it again.
                 if outcome.kind == "answer" or (outcome.kind == "refused" and chunk.unread):

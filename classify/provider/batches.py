@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from classify.engines.batch_files import URL
 from classify.provider.client import OutageError, Provider, RefusedError
-from classify.provider.seen import Seen, seen
+from classify.provider.seen import Seen, made_id, seen, shown_id
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -24,6 +25,7 @@ LOOK_SECONDS = 2.0
 LATE = 12
 """How often what should be there is asked for again: a fresh file, the output of a batch that has just ended."""
 PAGE = 100
+MOST_PAGES = 10_000
 _LIMIT = re.compile(r"[Ll]imit:?\s*([\d,_]+)")
 
 
@@ -57,6 +59,18 @@ def queue_limit(reason: str) -> int | None:
     return int(digits) if digits else None
 
 
+@dataclass(frozen=True)
+class _Page:
+    """A part of a list, and whether there is more of it."""
+
+    items: list[Any]
+    more: bool
+
+
+def _page(page: Any) -> _Page:
+    return _Page(page.data if isinstance(page.data, list) else [], bool(page.has_next_page()))
+
+
 class Batches:
     """The batches of one run.
 
@@ -78,7 +92,12 @@ class Batches:
             with open(path, "rb") as stream:
                 return api.files.create(file=(name, stream), purpose="batch")
 
-        return self.provider.again(send).id
+        file = made_id(self.provider.again(send))
+        if not file:
+            raise ShelfmarkError(
+                f"{self.provider.url}: a file was sent, and the answer names none; check OPENAI_BASE_URL"
+            )
+        return file
 
     def create(self, file: str, told: dict[str, str]) -> str | None:
         """Make a batch of a file that was sent, and return its id; None where nobody knows whether it was made.
@@ -96,11 +115,12 @@ class Batches:
         """
         metadata = {"shelfmark": self.run, **told}
         try:
-            return self.provider.once(
+            made = self.provider.once(
                 lambda api: api.batches.create(
                     input_file_id=file, endpoint=URL, completion_window="24h", metadata=metadata
                 )
-            ).id
+            )
+            return made_id(made) or None
         except RefusedError as error:
             if is_queue_full(error.code, error.reason):
                 raise QueueFullError(error.reason) from None
@@ -128,18 +148,25 @@ class Batches:
         return None
 
     def every(self) -> Iterator[Seen]:
-        """Yield all batches of the account, the newest first."""
-        known: set[str] = set()
+        """Yield all batches of the account, the newest first.
+
+        Raises
+        ------
+        ShelfmarkError
+            When the list does not end.
+        """
+        known = {""}
         last = ""
-        while True:
+        for _ in range(MOST_PAGES):
             after = {"after": last} if last else {}
-            page = self.provider.again(lambda api, after=after: api.batches.list(limit=PAGE, **after))  # type: ignore[misc]
-            fresh = [batch for batch in map(seen, page.data or ()) if batch.id not in known]
+            page = self.provider.again(lambda api, after=after: _page(api.batches.list(limit=PAGE, **after)))  # type: ignore[misc]
+            fresh = [batch for batch in map(seen, page.items) if batch.id not in known]
             yield from fresh
-            if not fresh or not page.has_next_page():
+            if not fresh or not page.more:
                 return
             known.update(batch.id for batch in fresh)
             last = fresh[-1].id
+        raise ShelfmarkError(f"{self.provider.url}: its list of batches does not end; check OPENAI_BASE_URL")
 
     def mine(self) -> Iterator[Seen]:
         """Yield the batches that carry the run's id, the newest first."""
@@ -148,7 +175,8 @@ class Batches:
     def retrieve(self, batch: str) -> Seen | None:
         """Return how a batch stands; None where this account knows none of that id."""
         try:
-            return seen(self.provider.again(lambda api: api.batches.retrieve(batch)))
+            # By whatever name it answers, it is the one that was asked for.
+            return replace(seen(self.provider.again(lambda api: api.batches.retrieve(batch))), id=batch)
         except RefusedError as error:
             if error.status != 404:
                 raise
@@ -175,11 +203,11 @@ class Batches:
         except RefusedError as error:
             if error.status == 404:
                 raise ShelfmarkError(
-                    f"{batch}: unknown to the account of the key in OPENAI_API_KEY; take the key of the account that "
-                    "began it"
+                    f"{shown_id(batch)}: unknown to the account of the key in OPENAI_API_KEY; take the key of the "
+                    "account that began it"
                 ) from None
 
-    def download(self, file: str, path: Path) -> bool:
+    def download(self, file: str, path: Path, looks: int = LATE) -> bool:
         """Write a file here, whole or not at all; False where the provider does not know it, after some waiting."""
 
         def take(api: OpenAI) -> None:
@@ -191,14 +219,14 @@ class Batches:
                     out.write(block)
 
         wait = LOOK_SECONDS / 4
-        for tries in range(LATE):
+        for tries in range(looks):
             try:
                 self.provider.again(take)
                 return True
             except RefusedError as error:
                 if error.status != 404:
                     raise
-            if tries + 1 < LATE:
+            if tries + 1 < looks:
                 self.provider.sleep(min(wait, 30.0))
                 wait *= 2
         return False

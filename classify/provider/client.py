@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, TypeVar
 
 from catalog.errors import ShelfmarkError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import openai
 
 T = TypeVar("T")
+_ODD_ANSWERS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 DEFAULT_URL = "https://api.openai.com/v1"
 TRIES = 8
@@ -109,7 +111,10 @@ class Provider:
 
         self.url = provider_url(base_url)
         self._key = provider_key()
-        self.api = openai.OpenAI(api_key=self._key, base_url=self.url, max_retries=0, timeout=timeout)
+        # Nothing goes anywhere else than to this address, whatever it answers, and nothing that it sets comes back.
+        none = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        http = openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False, cookies=none)
+        self.api = openai.OpenAI(api_key=self._key, base_url=self.url, max_retries=0, timeout=timeout, http_client=http)
 
     def again(self, call: Callable[[openai.OpenAI], T]) -> T:
         """Make a call that may be made twice; trouble that may pass is waited for.
@@ -147,8 +152,9 @@ class Provider:
             answer = call(self.api)
         except openai.APIStatusError as error:
             raise self._meaning(error) from None
-        # No connection, a timeout, a file that ends too soon, an answer that is none.
-        except (openai.APIError, httpx2.HTTPError, ValueError) as error:
+        # No connection, a timeout, a file that ends too soon, an answer that is none; of one that is not as it should
+        # be the client checks nothing, and stumbles anywhere.
+        except (openai.APIError, httpx2.HTTPError, *_ODD_ANSWERS) as error:
             raise OutageError(
                 f"{self.url}: {self.scrub(str(error))} ({type(error).__name__}); check the network and "
                 "OPENAI_BASE_URL; nothing is lost: give the same command again"
@@ -184,6 +190,11 @@ class Provider:
             return ShelfmarkError(
                 f"{self.url}: no money is left, the provider says: {reason}; add credit, then give the same command "
                 "again: what is paid for is kept"
+            )
+        if 300 <= status < 400:
+            return ShelfmarkError(
+                f"{self.url}: HTTP {status}: it sends to another address, where neither the key nor the data are sent; "
+                "check OPENAI_BASE_URL"
             )
         if status == 403:
             return ShelfmarkError(f"{self.url}: HTTP 403: this key may not do that; the provider says: {reason}")

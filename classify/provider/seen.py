@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
+from classify.engines.batch_files import MOST_ROWS
+from classify.engines.beside import MOST_TOKENS, count, said, writable
+
 ENDED = ("completed", "failed", "expired", "cancelled")
 """States of a batch that has ended."""
+RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
+"""States of one that has not."""
+LONGEST_ID = 100
+"""Characters of an id that are shown."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,8 @@ class Seen:
         Its files.
     total, completed, failed : int
         Requests.
+    counted : bool
+        Whether it is told how many they are.
     usage : (int, int) or None
         Tokens read and written, as billed.
     code, reason : str
@@ -39,6 +50,7 @@ class Seen:
     total: int = 0
     completed: int = 0
     failed: int = 0
+    counted: bool = False
     usage: tuple[int, int] | None = None
     code: str = ""
     reason: str = ""
@@ -49,6 +61,11 @@ class Seen:
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.status in ENDED
+
+    @property
+    def known(self) -> bool:
+        """Whether its state is one that there is."""
+        return self.status in (*ENDED, *RUNNING)
 
     @property
     def turned_away(self) -> bool:
@@ -65,26 +82,45 @@ class Seen:
 
 def seen(batch: Any) -> Seen:
     """Read a batch as the client gives it: providers differ in what they tell, and the client checks nothing."""
-    value = _dict(batch.model_dump(warnings=False))
+    value = fields(batch)
     counts, usage = _dict(value.get("request_counts")), _dict(value.get("usage"))
     faults = _dict(value.get("errors")).get("data")
     first = _dict(faults[0]) if isinstance(faults, list) and faults else {}
-    tokens = usage.get("input_tokens"), usage.get("output_tokens")
+    # A batch may have many requests, so its tokens may be more than those of one.
+    tokens = [count(usage.get(f"{what}_tokens"), MOST_ROWS * MOST_TOKENS) for what in ("input", "output")]
+    rows = {name: count(counts.get(name), MOST_ROWS) for name in ("total", "completed", "failed")}
     return Seen(
         id=_text(value.get("id")),
-        status=_text(value.get("status")),
+        status=_text(value.get("status")).lower(),
         input=_text(value.get("input_file_id")),
         output=_text(value.get("output_file_id")),
         errors=_text(value.get("error_file_id")),
-        total=_number(counts.get("total")),
-        completed=_number(counts.get("completed")),
-        failed=_number(counts.get("failed")),
-        usage=(_number(tokens[0]), _number(tokens[1])) if None not in tokens else None,
-        code=_text(first.get("code")),
-        reason=_text(first.get("message")),
-        line=_number(first.get("line")),
+        total=rows["total"] or 0,
+        completed=rows["completed"] or 0,
+        failed=rows["failed"] or 0,
+        counted=bool(rows["total"]) and rows["completed"] is not None,
+        usage=None if tokens[0] is None or tokens[1] is None else (tokens[0], tokens[1]),
+        code=said(first.get("code")),
+        reason=said(first.get("message")),
+        line=count(first.get("line")) or 0,
         told={name: text for name, text in _dict(value.get("metadata")).items() if isinstance(text, str)},
     )
+
+
+def shown_id(name: str) -> str:
+    """Return a provider's id for people: signs that steer a terminal are spelled out, and it is not too long."""
+    plain = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+    return plain if len(plain) <= LONGEST_ID else f"{plain[:LONGEST_ID]}..."
+
+
+def made_id(made: Any) -> str:
+    """Return the id of what a call made; empty where it tells none."""
+    return _text(fields(made).get("id"))
+
+
+def fields(made: Any) -> dict[str, Any]:
+    """Return the fields of what the client gives as an object; none where it is none, as it gives whatever came."""
+    return _dict(made.model_dump(warnings=False)) if isinstance(made, BaseModel) else {}
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -92,8 +128,4 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return writable(value) if isinstance(value, str) else ""

@@ -28,11 +28,14 @@ def batch_of(call: Call) -> Batch:
 
 
 def shown(call: Call, batch: Batch) -> dict[str, Any]:
-    return batch.as_object(legacy=call.state.faults.legacy)
+    faults = call.state.faults
+    odd = {**faults.batch_fields, **(faults.ended_fields if batch.ended else {})}
+    return {**batch.as_object(legacy=faults.legacy), **odd}
 
 
 async def new_batch(call: Call) -> dict[str, Any]:
-    return shown(call, create_batch(call.state, call.org, call.key, await call.json()))
+    batch = create_batch(call.state, call.org, call.key, await call.json())
+    return {**shown(call, batch), **call.state.faults.made_fields}
 
 
 async def list_batches(call: Call) -> dict[str, Any]:

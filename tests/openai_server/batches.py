@@ -40,6 +40,7 @@ class Batch:
     no_output: bool = False
     only_errors: bool = False
     no_usage: bool = False
+    no_counts: bool = False
     late: int = 0
     hidden: int = 0
     end_error: tuple[str, str] | None = None
@@ -107,7 +108,7 @@ class Batch:
             "created_at": self.created_at,
             "expires_at": self.created_at + DAY,
             **{f"{status}_at": self.times.get(status) for status in statuses},
-            "request_counts": self.counts(),
+            "request_counts": None if self.no_counts else self.counts(),
             "metadata": None if legacy else self.metadata,
             **({} if self.no_usage else {"usage": self.usage()}),
         }
@@ -152,7 +153,7 @@ def create_batch(state: State, org: str, key: str, body: dict[str, Any]) -> Batc
     elif faults.hit("cancel_batch"):
         batch.fate, batch.share = "cancelled", faults.cancel_share
     batch.no_output, batch.only_errors = faults.hit("no_output"), faults.hit("only_errors")
-    batch.no_usage = faults.hit("no_usage")
+    batch.no_usage, batch.no_counts = faults.hit("no_usage"), faults.hit("no_counts")
     batch.late = faults.late_output_steps if faults.hit("late_output") else 0
     state.batches[batch.id] = batch
     return batch

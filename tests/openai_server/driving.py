@@ -114,7 +114,9 @@ class Driven:
     """What came of a drive.
 
     `stops` are the errors that the engine ended with, each time that it was begun again after one; `left` counts how
-    often it was left in the middle. `asked` tells how many batches that were taken each request was in.
+    often it was left in the middle. `given_up` counts how often a person gave up each request, after the engine said
+    that it may be paid and its answer lost: only then it is asked again. `asked` tells how many batches that were taken
+    each request was in.
     """
 
     seed: int
@@ -127,6 +129,7 @@ class Driven:
     slept: list[float] = field(default_factory=list)
     left: int = 0
     too_dear: bool = False
+    given_up: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
     billed: dict[str, int] = field(default_factory=dict)
     processed: Counter[str] = field(default_factory=Counter)
@@ -232,6 +235,11 @@ def _to_the_end(
             done.stops.append(str(stop))
             refused = str(stop).startswith("--max-cost") and "in flight is taken in" not in str(stop)
             refusals = refusals + 1 if refused else 0
+            if "--give-up" in str(stop) and done.stops[-2:] == [str(stop)] * 2:  # to look once more was in vain
+                left = [request.id for request in done.requests if request.id not in done.completions]
+                with Ledger.writing(folder) as books:
+                    books.write("gave up", ids=left)
+                done.given_up.update(left)
         done.report = engine.report
         if refusals > 1:
             done.too_dear = True
@@ -241,7 +249,10 @@ def _to_the_end(
     done.calls, done.statuses = state.calls, Counter(batch.status for batch in state.batches.values())
     if not done.too_dear:
         assert set(done.completions) == {request.id for request in done.requests}, done.stops[-3:]
-    done.asked = check_books(folder, state, retries=retries, doubled=_may_double(done.faults))
+    doubled = _may_double(done.faults)
+    done.asked = check_books(folder, state, retries=retries, doubled=doubled, again=list(done.given_up))
+    for name, times in done.processed.items() if not doubled else ():
+        assert times <= 1 + done.given_up[name], f"{name} was paid {times} times, and nobody said so"
     check_costs(done.report, state, exact="no_usage" not in done.faults)
     if max_cost is not None and price is not None:
         spent = price.dollars(done.billed["prompt_tokens"], done.billed["completion_tokens"], batch=True)
@@ -281,6 +292,7 @@ def check_books(
     taken: dict[int, list[str]] = {}
     open_batches: set[str] = set()
     creating: set[int] = set()
+    made: dict[int, list[str]] = {}
     for line in (folder / "ledger.jsonl").read_bytes().split(b"\n")[:-1]:
         event = json.loads(line)
         kind, number = event["event"], event.get("number", 0)
@@ -293,10 +305,11 @@ def check_books(
         elif kind == "created":
             creating.discard(number)
             open_batches.add(event["batch"])
+            made.setdefault(number, []).append(event["batch"])
         elif kind == "ended":
             open_batches.discard(event["batch"])
-            here |= set(_answered(folder, number, event["batch"]))
-            if not event["turned_away"]:
+            here |= set(_answered(folder, number, made[number].index(event["batch"]) + 1))
+            if not event["turned_away"] and event["batch"] not in taken.get(number, ()):
                 taken.setdefault(number, []).append(event["batch"])
                 if event["status"] != "cancelled":
                     asked.update(_rows_of(folder, number))
@@ -339,10 +352,10 @@ def _rows_of(folder: Path, number: int) -> list[str]:
     return [json.loads(line)["custom_id"] for line in path.read_bytes().split(b"\n")[:-1]]
 
 
-def _answered(folder: Path, number: int, batch: str) -> Iterator[str]:
-    """Yield the requests of a chunk of which the files of a batch hold an answer."""
+def _answered(folder: Path, number: int, place: int) -> Iterator[str]:
+    """Yield the requests of a chunk of which the files of its n-th batch hold an answer."""
     rows = set(_rows_of(folder, number))
-    for path in folder.glob(f"{number:04d}.{batch}.*.jsonl"):
+    for path in folder.glob(f"{number:04d}-{place}.*.jsonl"):
         for text in path.read_bytes().split(b"\n"):
             try:
                 line = json.loads(text)

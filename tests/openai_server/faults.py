@@ -32,6 +32,10 @@ class Faults:
     late_output_steps: int = 2  # ... so many retrieves after the one that says completed
     only_errors: Chance = 0  # each row gets a 500
     no_usage: Chance = 0
+    no_counts: Chance = 0  # how many requests are done is never told
+    batch_fields: dict[str, Any] = field(default_factory=dict)  # in place of what every look at a batch shows
+    ended_fields: dict[str, Any] = field(default_factory=dict)  # the same, once it has ended
+    made_fields: dict[str, Any] = field(default_factory=dict)  # in place of what the answer to its creation shows
     enqueued_limit: int | None = None  # tokens of one organisation and model
     enqueued_refuses: bool = False  # creation is refused (429) instead of failing the batch
     legacy: bool = False  # metadata is never given back
@@ -51,6 +55,8 @@ class Faults:
 
     # Each download, or the first so many looks (by id or in a listing) at each new object.
     cut_file: Chance = 0
+    cut_lines: Chance = 0  # after half of the lines, as if it were whole
+    gone_output: Chance = 0  # the output of a batch is unknown
     hide_file: int = 0
     hide_batch: int = 0
 

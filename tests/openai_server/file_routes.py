@@ -90,6 +90,12 @@ async def delete(call: Call) -> dict[str, Any]:
 
 async def content(call: Call) -> web.StreamResponse:
     file = call.state.file(call.org, call.id)
+    output = file.purpose == "batch_output" and "_output" in file.filename
+    if output and call.state.faults.hit("gone_output"):
+        raise ApiError(404, f"No such File object: {call.id}", param="id")
+    if output and call.state.faults.hit("cut_lines"):
+        lines = file.path.read_bytes().splitlines(keepends=True)
+        return web.Response(body=b"".join(lines[: len(lines) // 2]), content_type="application/octet-stream")
     if not call.state.faults.hit("cut_file"):
         return web.FileResponse(file.path, headers={"Content-Type": "application/octet-stream"})
     response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
