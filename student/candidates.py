@@ -138,12 +138,12 @@ def propose(
     uppers = len(space.uppers)
     scores = ridge.score(encoded)
     upper_scores, last_scores = scores[:, :uppers], scores[:, uppers:]
-    # Nothing to go by (empty text) must not mean any class at random: the frequent ones come first.
-    upper_scores += _PRIOR * np.log1p(totals["upper"])
-    last_scores += _PRIOR * np.log1p(totals["last"])
     if own is not None:
         _without_own(upper_scores, own.targets.upper, totals["upper"], own)
         _without_own(last_scores, own.targets.last, totals["last"], own)
+    # Nothing to go by (empty text) must not mean any class at random: the frequent ones come first.
+    upper_scores += _PRIOR * np.log1p(totals["upper"])
+    last_scores += _PRIOR * np.log1p(totals["last"])
     upper, last = _best(upper_scores, UPPERS), _best(last_scores, LASTS)
     shape = (len(scores), upper.shape[1], last.shape[1])
     upper_score = np.take_along_axis(upper_scores, upper, axis=1)[:, :, None]

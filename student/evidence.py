@@ -172,7 +172,7 @@ class Evidence:
         shop = block.retailers[found.row]
         known = (shop >= 0) & (shop < len(self.totals["shop"]))
         size = np.maximum(self.totals["shop"][np.where(known, shop, 0)] - block.training, 0) * known
-        everything = float(self.totals["upper"].sum())
+        everything = np.maximum(self.totals["upper"].sum() - block.training, np.float32(1))
         pair = self.space.key(upper, last)
         kinds = (
             ("shop_upper", upper, self.totals["upper"][upper], found.own[0]),

@@ -22,6 +22,8 @@ _BATCH = 128
 _RATE = 6e-3
 _DECAY = 1e-3
 _SLOPE = np.float32(0.01)
+_LEAST_DEVIATION = 1e-3  # a figure that varies less is the same for all rows of training, but for a hair's breadth
+_CONSTANT = np.float32(1e9)
 
 
 @dataclass
@@ -39,10 +41,15 @@ class Scale:
 
     @classmethod
     def fit(cls, figures: Figures) -> Scale:
-        """Measure the figures, shape (places, figures)."""
+        """Measure the figures, shape (places, figures).
+
+        One that hardly varies in training becomes 0 everywhere. A left-out row's count of a class that holds all rows
+        is by one less than a new row's: in deviations of next to nothing that would be as far off as can be.
+        """
+        deviation = figures.std(axis=0, dtype=np.float64).astype(np.float32)
         return cls(
             figures.mean(axis=0, dtype=np.float64).astype(np.float32),
-            figures.std(axis=0, dtype=np.float64).astype(np.float32) + np.float32(1e-6),
+            np.where(deviation < _LEAST_DEVIATION, _CONSTANT, deviation),
         )
 
     @classmethod

@@ -52,3 +52,12 @@ def test_one_row_is_enough() -> None:
     figures, starts, truth = task(1)
     assert np.isfinite(train_network(figures, starts, truth, np.arange(1), seed=0).score(figures)).all()
     assert isinstance(train_network(figures, starts, truth, np.arange(1), seed=0), Network)
+
+
+def test_a_figure_that_is_the_same_for_all_tells_nothing_of_one_a_hair_off() -> None:
+    figures = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32)
+    figures[:, 1] = 8.1989
+    new = np.array([[0.5, 8.1992], [0.5, 8.1989], [0.5, 0.0]], dtype=np.float32)
+    scaled = Scale.fit(figures).apply(new)
+    np.testing.assert_allclose(scaled[:, 1], 0, atol=1e-6)
+    assert (scaled[:, 0] != 0).all()
