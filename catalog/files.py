@@ -152,8 +152,11 @@ def clear_leftovers(folder: Path, name: str = "", *, alone: bool = False) -> Non
     """
     if WINDOWS:
         return
-    with os.scandir(folder) as entries:
-        found = [(entry, match) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry, match) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+    except OSError:  # a folder that can be written to, and not be listed
+        return
     for entry, match in found:
         if name in ("", match["name"]):
             with suppress(OSError):

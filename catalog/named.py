@@ -12,8 +12,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from catalog.files import owned
-
 FILE = "named"
 _here: set[str] = set()
 """What was named in this process: it counts where the state folder cannot be written."""
@@ -41,7 +39,7 @@ def remember(kind: str, value: str) -> None:
         return
     with suppress(OSError):  # then it counts for this process alone
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(folder / FILE, "ab", buffering=0, opener=owned) as stream:
+        with open(folder / FILE, "ab", buffering=0) as stream:
             stream.write(f"{mark}\n".encode())  # at once, so that two processes write two lines
 
 

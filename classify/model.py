@@ -295,8 +295,9 @@ def require_own_base(folder: str | Path, *, trust: bool = False) -> None:
     ShelfmarkError
         When the user has neither given nor confirmed it, or the folder is no such model.
     """
+    if Path(folder).is_dir():
+        require_inside(folder)
     base = Fitted.read(folder).base
-    describe(folder)
     require_named({"base": base}, Path(folder) / "model.json", trust=trust)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.context import join_context
+from catalog.errors import ShelfmarkError
+from catalog.files import content_hash
 from catalog.products import join_products, read_products
 from classify.contexts import learns
 from classify.job import training_files
@@ -30,6 +32,9 @@ def fitted(run: RunDirectory) -> Model:
         return _told(run, load(own, strategy=name, trust=run.trust, **options))
     if not (own / "model.json").is_file():
         run.timed("fit", lambda: _fit(run, own))
+        run.record(fitted=content_hash(own / "model.json"))
+    elif run.manifest.get("fitted") not in (None, content_hash(own / "model.json")):
+        raise ShelfmarkError(f"{own / 'model.json'}: it changed since it was fitted; delete {own} to fit it again")
     # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
     return _told(run, load(own, trust=run.trust, **options))
 

@@ -30,7 +30,7 @@ def loaded(kind: Any, folder: Path, **settings: Any) -> Any:
     import torch
 
     try:
-        return kind.from_pretrained(str(folder), **settings)
+        return kind.from_pretrained(str(folder), trust_remote_code=False, **settings)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # the library raises many kinds
@@ -76,7 +76,7 @@ def with_adapters(fitted: Fitted, adapter: Path, place: str, notes: list[str]) -
     elif options.get("load_in_4bit") and not cuda:
         notes.append("the recipe holds the base's weights in 4 bits, which needs a GPU: measured in whole weights")
     try:
-        base = transformers.AutoModelForCausalLM.from_pretrained(fitted.base, **settings)
+        base = transformers.AutoModelForCausalLM.from_pretrained(fitted.base, trust_remote_code=False, **settings)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # not here, gated, offline, in a format that needs a GPU: the library raises many kinds

@@ -235,9 +235,8 @@ def test_a_folder_comes_back_where_its_writer_was_killed_before_the_new_one_took
 
 def test_an_own_file_is_emptied_only_when_it_is_ours(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
-    (tmp_path / "hard").hardlink_to(tmp_path / "precious")
-    (tmp_path / "soft").symlink_to(tmp_path / "precious")
-    for name in ("hard", "soft"):
+    for name, link in (("soft", Path.symlink_to), ("hard", Path.hardlink_to)):
+        link(tmp_path / name, tmp_path / "precious")
         with pytest.raises(ShelfmarkError, match="link"), open(tmp_path / name, "w", opener=owned):
             pass
     assert (tmp_path / "precious").read_text() == "precious"

@@ -179,6 +179,20 @@ def test_a_model_with_a_pipe_in_it_is_not_read(model: Path, tmp_path: Path) -> N
         load(copied)
 
 
+@pytest.mark.parametrize("arguments", [("profile",), ("push", "--to", "name")])
+def test_a_fine_tuned_model_is_neither_pushed_nor_loaded_with_what_is_outside(
+    outside: Path, refused, tmp_path: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_this_user")
+    received = tmp_path / "received"
+    (received / "merged").mkdir(parents=True)
+    (received / "model.json").write_text(json.dumps({"strategy": "lora", "options": {}}))
+    (received / "training.json").write_text(json.dumps({"base": str(outside)}))
+    assert "--base" in refused(arguments[0], received, *arguments[1:])
+    symbolic(received / "merged" / "config.json", outside)
+    assert "leads out" in refused(arguments[0], received, *arguments[1:])
+
+
 def test_a_batch_is_no_path(tmp_path: Path) -> None:
     with Ledger.writing(tmp_path / "batches") as books:
         load_ = {"rows": 1}

@@ -223,6 +223,16 @@ def test_a_model_that_a_received_run_names_is_not_loaded(run: Path, refused, opt
     assert f"--{option}" in refused("resume", run)
 
 
+def test_a_model_that_was_fitted_for_a_run_stays_as_it_was(shop, command, refused) -> None:
+    asked = ("--train", shop.train_file, "--test", shop.test_file, "--run", "run", "--limit", "2")
+    assert command(*asked, "--until", "requests").code == 0
+    Path("run/requests.jsonl").unlink()
+    assert command("resume", "run", "--until", "requests").code == 0
+    Path("run/requests.jsonl").unlink()
+    change(Path("run/model/model.json"), "", seed=1)
+    assert "it changed since it was fitted" in refused("resume", "run")
+
+
 def test_training_files_count_by_their_content_alone(run: Path, refused, tmp_path: Path) -> None:
     secret = tmp_path / "secret.features"
     secret.write_text("secret")
