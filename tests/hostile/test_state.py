@@ -19,15 +19,20 @@ import classify.vote
 from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
 from classify import fit, load
+from classify.engines.adapters import adapter_config
 from classify.engines.ledger import Ledger
+from classify.finetuning import train_apart
 from classify.job import Job
 from classify.lines import read_lines
 from classify.model import describe
+from classify.progress import silent
 from classify.provider.record import Record
+from classify.provider.stored import read_tuning
 from classify.recorded_answers import RecordedAnswers
 from classify.recorded_lines import Lost
 from classify.run import Run
 from classify.search.books import Spent
+from finetune.job import read_validation
 from tests.classify.conftest import tune_quickly
 
 Change = Callable[[Path], None]
@@ -286,7 +291,7 @@ def mutated(draw: random.Random, value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_run_is_one_line_or_works(run: Path, tmp_path, monkeypatch, capsys, seed: int) -> None:
     draw = random.Random(seed)
     for name in ("requests.jsonl", "completions.jsonl", "predictions.jsonl", "metrics.json", "manifest.json"):
@@ -378,3 +383,44 @@ def test_a_vote_over_runs_of_other_lengths(run: Path, finished: Path, refused, t
     (run / "predictions.jsonl").write_bytes(b"\n".join([*lines[:-4], b""]))
     assert "fewer predictions than the others" in refused("vote", run, finished, "--out", tmp_path / "vote")
     assert not (tmp_path / "vote").exists()
+
+
+def test_a_training_process_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that somebody else left would run what it says."""
+    told = tmp_path / "told"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nopen({str(told)!r}, 'w').write(os.environ.get('TORCH_FORCE_WEIGHTS_ONLY_LOAD', ''))\nos._exit(0)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    train_apart(tmp_path, accelerate_config="", progress=silent)
+    assert told.read_text() == "1"
+
+
+def test_an_adapter_of_pickles_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8}')
+    (tmp_path / "adapter_model.bin").write_bytes(b"")
+    with pytest.raises(ShelfmarkError, match=r"no adapter_model\.safetensors"):
+        adapter_config(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change", [{"model": None}, {"model": ""}, {"most_answer_tokens": "9"}, {"cost": []}, {"cost": {"actual": "free"}}]
+)
+def test_what_is_known_of_a_providers_model(tmp_path: Path, change: dict[str, Any]) -> None:
+    about = {"job": "j", "model": "m", "most_answer_tokens": 9, "cost": {"at_most": 1.5, "actual": None}}
+    file = tmp_path / "tuning.json"
+    file.write_text(json.dumps(about))
+    assert read_tuning(file) == about
+    file.write_text(json.dumps({**about, **change}))
+    with pytest.raises(ShelfmarkError, match=r"tuning\.json: damaged"):
+        read_tuning(file)
+
+
+@pytest.mark.parametrize(
+    "line", [*BAD_LINES, b'{"prompt": "x", "label": ["a"]}', b'{"prompt": [{"role": 1}], "label": []}']
+)
+def test_the_held_out_rows_of_a_fine_tune(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "validation.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(ShelfmarkError, match=r"validation\.jsonl, line 1: damaged"):
+        read_validation(tmp_path / "validation.jsonl")
