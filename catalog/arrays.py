@@ -24,7 +24,7 @@ FIT_AGAIN = "fit the model again"
 # What zipfile raises for a file that is no archive, is encrypted, or is packed by a method that it does not know.
 _UNREADABLE = (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _BLOCK = 1 << 20  # numbers that are looked at together: what they are compared by stays in the processor's cache
-_EXPONENT = {"<f2": ("<u2", 0x7C00), "<f4": ("<u4", 0x7F800000)}  # all bits set: infinite, or not a number
+_INFINITE = 0x7C00  # the exponent of half precision, all bits set: infinite, or not a number
 
 
 def load_array(path: str | Path, dtype: str | tuple[str, ...], shape: Shape) -> NDArray[Any]:
@@ -111,17 +111,17 @@ def _header(
     return tuple(stored), kind
 
 
-def require_numbers(path: str | Path, array: NDArray[Any], *, least: float | None = None) -> None:
-    """Refuse an array that has a number that is not finite, or less than `least`.
+def require_numbers(path: str | Path, array: NDArray[Any], *, least: float = -1e6, most: float = 1e6) -> None:
+    """Refuse an array that has a number that is not finite, or outside of a range.
 
     Parameters
     ----------
     path : str or Path
         Its file.
-    array : ndarray
-        In C order, of float16 or float32, or, with `least`, of float64.
-    least : float, optional
-        The least that a number may be.
+    array : ndarray of float
+        In C order. Of half precision only what is not finite is refused.
+    least, most : float
+        The range: what is computed with numbers far beyond those that are ever written would overflow.
 
     Raises
     ------
@@ -129,15 +129,14 @@ def require_numbers(path: str | Path, array: NDArray[Any], *, least: float | Non
         When it has.
     """
     flat = array.reshape(-1)
-    bits, mask = _EXPONENT.get(array.dtype.str, ("", 0))
+    half = array.dtype.str == "<f2"
     for start in range(0, len(flat), _BLOCK):
         block = flat[start : start + _BLOCK]
-        # By its bits: numpy widens each half-precision number before it looks at it.
-        odd = ((block.view(bits) & mask) == mask).any() if bits else not np.isfinite(block).all()
-        if odd:
-            raise damaged(path, "a number that is not finite")
-        if least is not None and block.min() < least:
-            raise damaged(path, f"a number below {least:g}")
+        # Half precision by its bits: numpy widens each number before it looks at it.
+        wrong = ((block.view("<u2") & _INFINITE) == _INFINITE).any() if half else False
+        # Never true of what is not a number.
+        if wrong or not (half or (block.min() >= least and block.max() <= most)):
+            raise damaged(path, f"a number that is not finite, or outside of {least:g} to {most:g}")
 
 
 def require_rising(path: str | Path, numbers: NDArray[Any], *, low: int, high: int, strictly: bool = False) -> None:

@@ -67,6 +67,10 @@ def train_apart(folder: Path, *, accelerate_config: str = "", progress: Progress
     mistake = folder / MISTAKE
     mistake.unlink(missing_ok=True)
     environment = {**os.environ, PARENT: str(os.getpid()), "TOKENIZERS_PARALLELISM": "false"}
+    if not accelerate_config:
+        # A checkpoint may be another's, and to unpickle one is to run what it says. DeepSpeed can do no other.
+        environment.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+        environment["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     quiet = subprocess.DEVNULL if progress is silent else None
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=quiet, stderr=quiet, env=environment) as process:
         code = process.wait()

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json
 from catalog.messages import Request
 from catalog.products import Products
 from classify import console
@@ -25,6 +24,7 @@ from classify.names import STRATEGIES
 from classify.openai_plan import ProviderPlan, plan_products, plan_training, tuned_from
 from classify.progress import silent
 from classify.provider.record import Record
+from classify.provider.stored import read_tuning
 from classify.recorded_lines import Lost
 from classify.registry import find
 from classify.rundir import RunDirectory
@@ -196,7 +196,7 @@ def check_fit(run: RunDirectory, train: Products) -> None:
 def _paid_for_fit(run: RunDirectory) -> float:
     """Return what the run paid for a model of its own, in dollars: at most, where the provider does not tell."""
     own = run.folder / "model" / "tuning.json"
-    about = read_json(own) if own.is_file() else {}
+    about = read_tuning(own) if own.is_file() else {}
     cost = about.get("cost") or {}
     known = cost.get("actual")
     return float((cost.get("at_most") if known is None else known) or 0.0)

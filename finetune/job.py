@@ -10,16 +10,47 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
 
 from catalog.errors import ShelfmarkError
-from catalog.files import atomic_write, owned, read_json, require_plain, write_json
+from catalog.files import atomic_write, owned, read_json_as, require_plain, write_json
+from catalog.json_reader import checked, decode_json
 from catalog.messages import LabelPath
 from finetune.examples import Example, Turn
 from finetune.recipe import Recipe
 
 Labelled = tuple[list[Turn], LabelPath]
 """A held-out row: what the user says, and the label that is right."""
+
+
+BEGIN_AGAIN = "fit the model again"
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _About(_Written):
+    recipe: dict[str, Any]
+    backend: str
+    report_to: str
+    learned_rows: str = ""
+    held_out_rows: str = ""
+
+
+class _Learned(_Written):
+    prompt: list[dict[str, str]]
+    completion: list[dict[str, str]]
+
+
+class _HeldOut(_Written):
+    prompt: list[dict[str, str]]
+    label: list[str]
+
+
+Line = TypeVar("Line", bound=_Written)
 
 
 @dataclass(frozen=True)
@@ -47,8 +78,10 @@ class TrainingJob:
     @classmethod
     def open(cls, folder: Path) -> TrainingJob:
         """Read a folder that `begin` made."""
-        about = read_json(folder / "job.json")
-        return cls(folder, Recipe(**about["recipe"]), about["backend"], about["report_to"])
+        about = read_json_as(_About, folder / "job.json", BEGIN_AGAIN)
+        return cls(
+            folder, checked(Recipe, about.recipe, f"{folder}/job.json", BEGIN_AGAIN), about.backend, about.report_to
+        )
 
     @property
     def checkpoints(self) -> Path:
@@ -72,7 +105,7 @@ class TrainingJob:
 
     def examples(self) -> list[Example]:
         """Return what is learned from."""
-        return [Example(line["prompt"], line["completion"]) for line in _lines(self.folder / "train.jsonl")]
+        return [Example(line.prompt, line.completion) for line in _lines(self.folder / "train.jsonl", _Learned)]
 
     def validation(self) -> list[Labelled]:
         """Return the held-out rows."""
@@ -81,7 +114,7 @@ class TrainingJob:
 
 def read_validation(file: Path) -> list[Labelled]:
     """Return the held-out rows of a file that `begin` wrote."""
-    return [(line["prompt"], tuple(line["label"])) for line in _lines(file)]
+    return [(line.prompt, tuple(line.label)) for line in _lines(file, _HeldOut)]
 
 
 def begin(
@@ -122,7 +155,8 @@ def begin(
     }
     started = (folder / "training.json").is_file() or last_checkpoint(folder / "checkpoints") is not None
     if started:
-        _require_same(folder, read_json(folder / "job.json"), wanted)
+        here = read_json_as(_About, folder / "job.json", BEGIN_AGAIN)
+        _require_same(folder, here.model_dump(), wanted)
     else:  # nothing is lost by beginning again
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "train.jsonl", [{"prompt": one.prompt, "completion": one.completion} for one in learned])
@@ -205,7 +239,12 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as stream:
-        for line in stream:
-            yield json.loads(line)
+def _lines(path: Path, kind: type[Line]) -> Iterator[Line]:
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            place = f"{path}, line {number}"
+            try:
+                value = decode_json(line)
+            except ValueError as error:
+                raise ShelfmarkError(f"{place}: damaged ({error}); {BEGIN_AGAIN}") from None
+            yield checked(kind, value, place, BEGIN_AGAIN)

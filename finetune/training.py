@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -252,6 +253,10 @@ def _stopped(job: TrainingJob, error: Exception) -> Exception:
     if isinstance(error, ShelfmarkError):
         return error
     again = "then give the same command again: it goes on from the last checkpoint"
+    if isinstance(error, pickle.UnpicklingError):
+        return ShelfmarkError(
+            f"{job.checkpoints}: a checkpoint is damaged, or holds what no training writes; delete its folder, {again}"
+        )
     if disk_is_full(error):
         return ShelfmarkError(f"{job.folder}: the disk is full; free some space, {again}")
     if is_out_of_memory(error):

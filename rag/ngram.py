@@ -102,7 +102,7 @@ class NgramEncoder:
         """Read the document frequencies."""
         file = folder / "ngram.npz"
         stored = read_array(file, "idf", "<f4", (len(self._fields), FEATURES))
-        require_numbers(file, stored)
+        require_numbers(file, stored, least=0, most=100)
         self._idf = list(stored)
 
 

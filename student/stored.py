@@ -23,6 +23,7 @@ from student.tallies import TABLES
 
 LAYERS = ((WIDTH, HIDDEN[0]), (HIDDEN[0],), HIDDEN, (HIDDEN[1],), (HIDDEN[1], 1))
 """The shapes of a network's weights and biases."""
+_ROWS = 1e10  # more than there are training rows, even times the square of a standardised price
 _LEAST, _MOST = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
 
 
@@ -94,7 +95,8 @@ class TreeFacts(_Stored):
 class _Wanted:
     dtype: str
     shape: Shape
-    least: float | None = None
+    least: float = -1e6
+    most: float = 1e6
 
 
 def load_stored(folder: Path) -> tuple[TreeFacts, dict[str, NDArray[Any]]]:
@@ -153,33 +155,35 @@ class StoredArrays:
         if meaning < 0 or (meaning == 0) != (facts.sentences == "ngram"):
             raise damaged(self._file("evidence_middle_upper"), f"{middles.shape[1]:,} columns")
         wanted = {
-            "idf": _Wanted("<f4", (IDF_SLOTS,)),
+            "idf": _Wanted("<f4", (IDF_SLOTS,), least=0, most=100),
             "weights": _Wanted("<f2", (None, uppers + lasts)),
             "scale_mean": _Wanted("<f4", (WIDTH,)),
-            "scale_deviation": _Wanted("<f4", (WIDTH,), least=1e-30),
+            "scale_deviation": _Wanted("<f4", (WIDTH,), least=1e-9),
             "evidence_price_scale": _Wanted("<f4", (2,)),
-            "evidence_total_shop": _Wanted("<f4", (max(len(facts.shops), 1),), least=0),
+            "evidence_total_shop": _Wanted("<f4", (max(len(facts.shops), 1),), least=0, most=_ROWS),
             **{f"evidence_{name}_values": self._values(arrays[f"evidence_{name}_keys"]) for name in TABLES},
         }
         for kind in Evidence.KINDS:
-            wanted[f"evidence_total_{kind}"] = _Wanted("<f4", (classes[kind],), least=0)
-            wanted[f"evidence_sums_{kind}"] = _Wanted("<f4", (classes[kind], 3))
-            wanted[f"evidence_middle_{kind}"] = _Wanted("<f4", (classes[kind], SKETCH + meaning))
+            wanted[f"evidence_total_{kind}"] = _Wanted("<f4", (classes[kind],), least=0, most=_ROWS)
+            wanted[f"evidence_sums_{kind}"] = _Wanted("<f4", (classes[kind], 3), least=-_ROWS, most=_ROWS)
+            wanted[f"evidence_middle_{kind}"] = _Wanted(
+                "<f4", (classes[kind], SKETCH + meaning), least=-_ROWS, most=_ROWS
+            )
         for turn in range(len(facts.networks)):
             wanted |= {f"network_{turn}_{layer}": _Wanted("<f4", shape) for layer, shape in enumerate(LAYERS)}
         for name, one in wanted.items():
             arrays[name] = self._array(name, one.dtype, one.shape)
-            require_numbers(self._file(name), arrays[name], least=one.least)
+            require_numbers(self._file(name), arrays[name], least=one.least, most=one.most)
         buckets = arrays["weights"].shape[0] - meaning
         if not 1 <= buckets <= BUCKETS or buckets & (buckets - 1):
             raise damaged(self._file("weights"), f"{buckets:,} buckets, which is no power of two up to {BUCKETS:,}")
-        if arrays["evidence_price_scale"][1] <= 0:
+        if arrays["evidence_price_scale"][1] < 1e-7:  # at least 1e-6 is written
             raise damaged(self._file("evidence_price_scale"), "prices do not spread")
         return arrays
 
     @staticmethod
     def _values(keys: NDArray[Any]) -> _Wanted:
-        return _Wanted("<f4", (len(keys),), least=0)
+        return _Wanted("<f4", (len(keys),), least=0, most=_ROWS)
 
     def _array(self, name: str, dtype: str, shape: Shape) -> NDArray[Any]:
         if name not in self._facts.files:

@@ -27,6 +27,11 @@ def adapter_config(adapter: str) -> dict[str, Any]:
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or config.get("peft_type") != "LORA" or not isinstance(config.get("r"), int):
         raise ShelfmarkError(f"--adapter {adapter}: not a LoRA adapter, the one kind that can be used here")
+    own = config.get("rank_pattern") or {}
+    if not isinstance(own, dict) or not all(isinstance(one, int) for one in own.values()):
+        raise ShelfmarkError(f"{folder / CONFIG}: damaged (rank_pattern); copy the adapter again")
+    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):  # weights of another kind are pickles, which run what they say
+        raise ShelfmarkError(f"--adapter {adapter}: it has no adapter_model.safetensors; save it in that format")
     return config
 
 

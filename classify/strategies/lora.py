@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from catalog.arrays import FIT_AGAIN, damaged
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json, write_json
+from catalog.files import read_json, read_json_as, write_json
 from catalog.messages import LabelPath, Request, request_id
 from catalog.products import Products
 from catalog.schema import Schema
@@ -180,7 +181,11 @@ class LoraStrategy:
         del seed
         check_fitted(options, read_json(folder / "model.json")["options"], FREE)
         taxonomy = Taxonomy.read(folder / "taxonomy.csv", schema)
-        return cls(folder, schema, taxonomy, options, read_json(folder / "training.json"))
+        file = folder / "training.json"
+        about = read_json_as(dict[str, Any], file, FIT_AGAIN)
+        if not isinstance(about.get("most_answer_tokens"), int) or about["most_answer_tokens"] < 1:
+            raise damaged(file, "most_answer_tokens")
+        return cls(folder, schema, taxonomy, options, about)
 
     @classmethod
     def engine_defaults(cls) -> dict[str, Any]:

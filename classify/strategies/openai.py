@@ -25,6 +25,7 @@ from classify.provider.client import Provider, provider_url
 from classify.provider.figures import TuningFigures
 from classify.provider.following import follow, loss_curve
 from classify.provider.record import Record
+from classify.provider.stored import read_tuning
 from classify.provider.tuning import Order, attach, make_job, same_file
 from classify.strategies.base import Options, check_fitted
 from classify.token_counts import token_counts
@@ -195,7 +196,11 @@ class OpenaiStrategy:
         check_fitted(options, read_json(folder / "model.json")["options"], FREE)
         held_out = read_validation(folder / "validation.jsonl")
         return cls(
-            schema, Taxonomy.read(folder / "taxonomy.csv", schema), options, read_json(folder / "tuning.json"), held_out
+            schema,
+            Taxonomy.read(folder / "taxonomy.csv", schema),
+            options,
+            read_tuning(folder / "tuning.json"),
+            held_out,
         )
 
     @property
@@ -224,7 +229,7 @@ class OpenaiStrategy:
     def own_llm(cls, folder: Path, engine: str, options: OpenaiOptions) -> dict[str, Any]:
         """Return the options by which an engine answers with the model in `folder`."""
         del engine
-        own = {"llm": read_json(folder / "tuning.json")["model"], "stop": options.stop}
+        own = {"llm": read_tuning(folder / "tuning.json")["model"], "stop": options.stop}
         return {**own, "base_url": provider_url(options.base_url)} if options.base_url else own
 
 

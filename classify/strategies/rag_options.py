@@ -93,7 +93,7 @@ class RagOptions(Options):
         sources = given.get("candidates_from")
         if isinstance(sources, str):
             given["candidates_from"] = sources = [name.strip() for name in sources.split(",")]
-        if sources and "tree" in sources:
+        if isinstance(sources, list) and "tree" in sources:
             given.setdefault("policy", "brand-free")  # as tree does it
         return given
 
