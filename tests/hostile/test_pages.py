@@ -22,10 +22,10 @@ from tests.finetune.test_curves import Page
 
 ATTACKS = [
     "<script>alert(1)</script>",
-    "</title></style><img src=http://evil.example/x onerror=alert(1)>",
-    "![x](http://evil.example/x.png) [click](javascript:alert(1))",
+    "</title></style><img src=//evil.example/x onerror=alert(1)>",
+    "![x](//evil.example/x.png) [click](javascript:alert(1))",
     "a | b\n---\nlicense: evil\n\n# Owned\n\n```\ncode",
-    "`code` ``more`` \\| [a]: http://evil.example",
+    "`code` ``more`` \\| [a]: //evil.example",
     "\"}}'{{ 7 * 7 }}{% raw %}",
     "x\u2028license: evil\x85y\x1b]0;owned\x07\u202e",
     "--> ]]> &lt;b&gt; &#60;b&#62;",
@@ -95,7 +95,7 @@ def test_a_licence_of_a_base_is_one_value(attacked: Path, tmp_path, word: str) -
 def test_the_page_of_a_training_is_words_alone(attacked: Path) -> None:
     text = write_training(attacked).read_text()
     page = Page(text)
-    assert page.references == []
+    assert all(one.startswith("#") for one in page.references)
     assert not re.search(r"<(script|img|iframe|object|link)\b", text)
     assert "<script>alert(1)</script>" in " ".join(page.words)
     assert "\x1b" not in text

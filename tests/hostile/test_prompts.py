@@ -209,6 +209,19 @@ BOMBS = [
     "{% for i in [[1]] recursive %}{{ loop(range(9999)) }}{% endfor %}",
     "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
     "{% set n = namespace(x=1) %}{% for i in range(99) %}{% set n.x = namespace(a=n.x, b=n.x) %}{% endfor %}{{ n.x }}",
+    *(
+        "{% set n = namespace(x=1) %}"
+        "{% for i in range(60) %}{% set n.x = namespace(a=n.x, b=n.x) %}{% endfor %}" + "{{ n.x | " + end
+        for end in (
+            "upper }}",
+            "replace('a', 'b') }}",
+            "format }}",
+            "string }}",
+            "join }}",
+            "default(1) }}",
+            "title }}",
+        )
+    ),
     "{{ self.user() }}",
     "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "{% for i in [1] %}" * 30 + "{% endfor %}" * 30,
