@@ -14,6 +14,7 @@ import numpy as np
 
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
+from catalog.foreign import json_line, one_line
 from catalog.products import Products
 from finetune.examples import Selection, answer, prompts
 from finetune.fitted import Fitted, is_hub_name, public_name
@@ -29,6 +30,7 @@ FIGURES = (
 _KEY = re.compile(r"^(license|license_name|license_link):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 # A path has a root and at least two parts, or is a name below one: "/data/base", "C:\\data\\base", "~/base".
 _PATH = re.compile(r"(?<![\w:/.~\\])(?:~|[A-Za-z]:|\.{1,2})?[/\\](?:[^\s/\\]+[/\\])*[^\s/\\]*[^\s/\\.,;:)]")
+_SIGNS = re.compile(r"[\\|`\[\]]")  # of links, pictures, code and cells
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def card(folder: str | Path, name: str | None = None) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(yaml=_yaml, cell=cell, python=repr)
+    environment.filters.update(yaml=json_line, cell=_markdown, code=_code, python=repr)
     try:
         return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(values)
     except jinja2.UndefinedError as error:
@@ -175,16 +177,22 @@ def without_paths(text: str) -> str:
     return _PATH.sub(lambda found: public_name(found.group()), text)
 
 
-def _yaml(value: Any) -> str:
-    # JSON is YAML; a value in quotes is never a number, a date or a list by accident.
-    return json.dumps(value, ensure_ascii=False)
-
-
 def cell(value: Any) -> str:
-    """Return a value as text for a cell of a Markdown table."""
+    """Return a value as text for a cell of a table: one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(cell, value))
     shown = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
-    return " ".join(shown.split()).replace("|", "\\|")
+    return " ".join(one_line(shown).split())
+
+
+def _markdown(value: Any) -> str:
+    """Return a cell as Markdown that is nothing but its text: no tag, no link, no picture, no further cell."""
+    return _SIGNS.sub(r"\\\g<0>", cell(value)).replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    """Return a text as a span of code, whose ends are not in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return f"`{text}`" if not longest else f"{'`' * (longest + 1)} {text} {'`' * (longest + 1)}"

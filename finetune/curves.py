@@ -14,7 +14,7 @@ from finetune.card import cell, figures, licence_of, without_paths
 from finetune.fitted import Fitted, public_name
 from finetune.profile import duration
 from pages.drawing import FAINT, FIRST, INK, SECOND, Plot, plot, thousands
-from pages.template import environment
+from pages.template import environment, printable
 
 TEMPLATE = Path(__file__).with_name("training.html.jinja")
 
@@ -36,7 +36,7 @@ def write_report(folder: str | Path) -> Path:
     fitted = Fitted.read(folder)
     training = fitted.training
     profile = fitted.folder / "profile.json"
-    templates = environment(TEMPLATE.parent, cell=_html_cell, seconds=duration)
+    templates = environment(TEMPLATE.parent, cell=cell, seconds=duration)
     try:
         page = templates.get_template(TEMPLATE.name).render(
             name=fitted.folder.resolve().name,
@@ -46,7 +46,7 @@ def write_report(folder: str | Path) -> Path:
             told=[
                 ("base", fitted.shown_base),
                 ("licence of the base", str(licence_of(fitted.base))),
-                *((key, _html_cell(value)) for key, value in figures(fitted.options).items()),
+                *((key, cell(value)) for key, value in figures(fitted.options).items()),
             ],
             levels=fitted.schema.levels,
             notes=[without_paths(note.replace(fitted.base, fitted.shown_base)) for note in fitted.notes],
@@ -57,7 +57,7 @@ def write_report(folder: str | Path) -> Path:
         raise ShelfmarkError(f"{folder}: training.json or profile.json is damaged ({error}); make it again") from None
     place = fitted.folder / "report.html"
     with atomic_write(place) as stream:
-        stream.write(page)
+        stream.write(printable(page))
     return place
 
 
@@ -180,7 +180,3 @@ def _kept(best: dict[str, Any] | None) -> str:
 def _mark(axes: Any, best: dict[str, Any] | None) -> None:
     if best:
         axes.axvline(best["step"], color=INK, linestyle=":", linewidth=1, label=f"kept: step {best['step']:,}")
-
-
-def _html_cell(value: Any) -> str:
-    return cell(value).replace("\\|", "|")

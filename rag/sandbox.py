@@ -15,9 +15,10 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator
+from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.runtime import Context, LoopContext, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, htmlsafe_json_dumps
 from jinja2.visitor import NodeTransformer
 
@@ -81,7 +82,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         """Count anew."""
         self._left, self._letters, self._started = MOST_STEPS, MOST_LETTERS, time.thread_time()
 
-    def concat(self, parts: Iterable[str]) -> str:  # type: ignore[override]  # there it is str.join itself
+    def concat(self, parts: Iterable[str]) -> str:
         """Join what a template writes, unless it is too much."""
         kept = []
         for part in parts:
@@ -183,6 +184,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         @functools.wraps(function)
         def charged(*args: Any, **kwargs: Any) -> Any:
             self._step()
+            if any(isinstance(value, Namespace) for value in (*args, *kwargs.values())):
+                raise SecurityError("a namespace is no text")  # it may hold itself, or others without end
             made = function(*args, **kwargs)
             if made is None or isinstance(made, bool | int | float | dict | Undefined | LoopContext):
                 return made
@@ -211,8 +214,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return value
 
     def _format(self, text: Any, *args: Any, **kwargs: Any) -> str:
-        self._check_format(str(text), kwargs or args)
-        return str(str(text) % (kwargs or args))
+        pattern = self._string(text)
+        self._check_format(pattern, kwargs or args)
+        return pattern % (kwargs or args)
 
     def _join(self, values: Any, d: Any = "", attribute: str | int | None = None) -> str:
         listed = list(values if attribute is None else map(make_attrgetter(self, attribute), values))
@@ -220,9 +224,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return str(d).join(map(str, listed))
 
     def _replace(self, text: Any, old: Any, new: Any, count: int = -1) -> str:
-        text, old, new = str(text), str(old), str(new)
-        self._spend(len(text) + text.count(old) * len(new))
-        return text.replace(old, new, -1 if count is None else count)
+        whole, before, after = self._string(text), self._string(old), self._string(new)
+        self._spend(whole.count(before) * len(after))
+        return whole.replace(before, after, -1 if count is None else count)
 
     def _string(self, value: Any) -> str:
         return str(self._shown(value))
@@ -291,7 +295,7 @@ def _length(value: Any) -> int:
     return 8 * len(value) if isinstance(value, list | tuple) else 8
 
 
-def _through(name: str, value: nodes.Expr, *more: nodes.Expr) -> nodes.Filter:
+def _through(name: str, value: nodes.Node, *more: nodes.Node) -> nodes.Filter:
     made = nodes.Filter(value, name, list(more), [], None, None, lineno=value.lineno)
     made.environment = value.environment
     return made

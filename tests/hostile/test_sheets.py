@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,8 +91,7 @@ def test_rows_to_label_carry_no_formula_and_teach_the_exact_text(shop, tmp_path)
     prices = np.array([float(n) for n in range(len(texts))])
     products = Products([f"={n}" for n in range(len(texts))], {"description": texts}, ["@shop"] * len(texts), prices)
     write_products(tmp_path / "in", "test", [products], SCHEMA)
-    labels = [("=sum", "-group", "+module", "@brand")] * len(shop.train)
-    train = Products(shop.train.ids, shop.train.columns, shop.train.retailers, shop.train.prices, labels)
+    train = replace(shop.train.take(range(60)), labels=[("=sum", "-group", "+module", "@brand")] * 60)
     write_products(tmp_path / "in", "train", [train], SCHEMA)
     options = RagOptions().model_dump()
     place = tmp_path / "in" / "train.features"
