@@ -95,6 +95,7 @@ def taxonomies(folder: Path | None) -> dict[str, Callable[[], Taxonomy]]:
     made: dict[str, Callable[[], Taxonomy]] = {
         "100,000 paths": lambda: invented(100_000),
         "one level": lambda: deep(1, 5000, lambda level, number: f"{_words(level, number)} {number}"),
+        "seven levels": lambda: deep(7, 10_000, _words),
         "ten levels": lambda: deep(10, 10_000, _words),
         "one letter": lambda: deep(4, 2000, _letter),
         "all alike": lambda: deep(4, 5_000, _alike),
