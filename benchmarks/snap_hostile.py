@@ -7,6 +7,7 @@ and the slowest of them in milliseconds, one by one. Beside it rapidfuzz's `proc
 which is what a plain program would do. `indoml`, `coles` and `receipts` need $SHELFMARK_DATA.
 """
 
+# ruff: noqa: ARG001
 from __future__ import annotations
 
 import argparse
@@ -40,7 +41,7 @@ console = Console(width=200)
 Make = Callable[[random.Random, Taxonomy], str]
 
 
-class _TooLong(Exception):
+class TooLongError(Exception):
     """One cell of the table took all the time that it may take."""
 
 
@@ -322,7 +323,7 @@ GROUPS = {"nonsense": (NONSENSE, 2000), "long": (LONG, 60), "bait": (BAIT, 20), 
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise _TooLong
+    raise TooLongError
 
 
 def timed(snapper: Snapper, answers: list[str], seconds: float) -> tuple[float, float]:
@@ -335,14 +336,14 @@ def timed(snapper: Snapper, answers: list[str], seconds: float) -> tuple[float, 
     signal.signal(signal.SIGPROF, _stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     began = time.process_time()
-    with suppress(_TooLong):
+    with suppress(TooLongError):
         for start in range(0, half, _BLOCK):
             block = answers[start : min(start + _BLOCK, half)]
             snapper.snap_all(block)
             done, count = time.process_time() - began, count + len(block)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     one = time.process_time()
-    with suppress(_TooLong):
+    with suppress(TooLongError):
         for answer in answers[half : half + _BLOCK]:
             one = time.process_time()
             snapper.snap(answer)
@@ -357,8 +358,9 @@ def peer(shelves: Taxonomy, answers: list[str], seconds: float) -> float:
     """Return how many answers a second rapidfuzz compares with all labels, from as many as the time allows."""
     labels = [SEPARATOR.join(path) for path in shelves.paths]
     began, count = time.process_time(), 0
-    for count, answer in enumerate(answers, 1):
+    for answer in answers:
         process.extractOne(answer, labels)
+        count += 1
         if time.process_time() - began > seconds / 10:
             break
     return count / (time.process_time() - began)
