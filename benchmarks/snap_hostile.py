@@ -55,10 +55,8 @@ def deep(levels: int, size: int, value: Callable[[int, int], str]) -> Taxonomy:
     paths: set[tuple[str, ...]] = set()
     for _ in range(2 * size):
         leaf = rng.random()
-        paths.add(
-            tuple(value(level, int(leaf * width)) for level, width in enumerate(widths[:-1]))
-            + (value(levels - 1, rng.randrange(widths[-1])),)
-        )
+        upper = [value(level, int(leaf * width)) for level, width in enumerate(widths[:-1])]
+        paths.add((*upper, value(levels - 1, rng.randrange(widths[-1]))))
     return Taxonomy(tuple(f"level {number}" for number in range(1, levels + 1)), dict.fromkeys(sorted(paths), 1))
 
 
@@ -294,8 +292,8 @@ BAIT: dict[str, Make] = {
             "(": "(", "<": "<", "<a ": "<a ", "</a": "</a", "&amp;": "&amp;amp;", "\\": "\\", "|": "|", "-": "-",
             "blanks": " \t", "ab ": "ab ", "a,": "a,", "a;.": "a;.", "brand:": "brand: ", "not ": "not ",
             "<think>": "<think>", "[think": "[think", "super_": "super_ ", "lines": "\n", "\u0301": "\u0301",
-            "\ufdfa": "\ufdfa", "`": "`", "<|": "<|", "|-": "|-|\n", "- ": "- a\n", " - ": " - ", "->": "-> ", "'a": "'a' ",
-            "sorry, ": "sorry, ",
+            "\ufdfa": "\ufdfa", "`": "`", "<|": "<|", "|-": "|-|\n", "- ": "- a\n", " - ": " - ", "->": "-> ",
+            "'a": "'a' ",            "sorry, ": "sorry, ",
         }.items()
     },
     "value and ___": _behind(" ", "_", 10_000),
