@@ -36,7 +36,7 @@ from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
 from postprocess import Snapper
 
-_BLOCK = 200
+_BLOCK = 50
 console = Console(width=200)
 Make = Callable[[random.Random, Taxonomy], str]
 
