@@ -7,6 +7,7 @@ and the slowest of them in milliseconds, one by one. Beside it rapidfuzz's `proc
 which is what a plain program would do. `indoml`, `coles` and `receipts` need $SHELFMARK_DATA.
 """
 
+# ruff: noqa: ARG001
 from __future__ import annotations
 
 import argparse
@@ -35,12 +36,12 @@ from catalog.schema import SEPARATOR
 from catalog.taxonomy import Taxonomy
 from postprocess import Snapper
 
-_BLOCK = 200
+_BLOCK = 50
 console = Console(width=200)
 Make = Callable[[random.Random, Taxonomy], str]
 
 
-class _TooLong(Exception):
+class TooLongError(Exception):
     """One cell of the table took all the time that it may take."""
 
 
@@ -54,10 +55,8 @@ def deep(levels: int, size: int, value: Callable[[int, int], str]) -> Taxonomy:
     paths: set[tuple[str, ...]] = set()
     for _ in range(2 * size):
         leaf = rng.random()
-        paths.add(
-            tuple(value(level, int(leaf * width)) for level, width in enumerate(widths[:-1]))
-            + (value(levels - 1, rng.randrange(widths[-1])),)
-        )
+        upper = [value(level, int(leaf * width)) for level, width in enumerate(widths[:-1])]
+        paths.add((*upper, value(levels - 1, rng.randrange(widths[-1]))))
     return Taxonomy(tuple(f"level {number}" for number in range(1, levels + 1)), dict.fromkeys(sorted(paths), 1))
 
 
@@ -95,6 +94,7 @@ def taxonomies(folder: Path | None) -> dict[str, Callable[[], Taxonomy]]:
     made: dict[str, Callable[[], Taxonomy]] = {
         "100,000 paths": lambda: invented(100_000),
         "one level": lambda: deep(1, 5000, lambda level, number: f"{_words(level, number)} {number}"),
+        "seven levels": lambda: deep(7, 10_000, _words),
         "ten levels": lambda: deep(10, 10_000, _words),
         "one letter": lambda: deep(4, 2000, _letter),
         "all alike": lambda: deep(4, 5_000, _alike),
@@ -292,8 +292,8 @@ BAIT: dict[str, Make] = {
             "(": "(", "<": "<", "<a ": "<a ", "</a": "</a", "&amp;": "&amp;amp;", "\\": "\\", "|": "|", "-": "-",
             "blanks": " \t", "ab ": "ab ", "a,": "a,", "a;.": "a;.", "brand:": "brand: ", "not ": "not ",
             "<think>": "<think>", "[think": "[think", "super_": "super_ ", "lines": "\n", "\u0301": "\u0301",
-            "\ufdfa": "\ufdfa", "`": "`", "<|": "<|", "|-": "|-|\n", "- ": "- a\n", " - ": " - ", "->": "-> ", "'a": "'a' ",
-            "sorry, ": "sorry, ",
+            "\ufdfa": "\ufdfa", "`": "`", "<|": "<|", "|-": "|-|\n", "- ": "- a\n", " - ": " - ", "->": "-> ",
+            "'a": "'a' ",            "sorry, ": "sorry, ",
         }.items()
     },
     "value and ___": _behind(" ", "_", 10_000),
@@ -321,7 +321,7 @@ GROUPS = {"nonsense": (NONSENSE, 2000), "long": (LONG, 60), "bait": (BAIT, 20), 
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise _TooLong
+    raise TooLongError
 
 
 def timed(snapper: Snapper, answers: list[str], seconds: float) -> tuple[float, float]:
@@ -334,14 +334,14 @@ def timed(snapper: Snapper, answers: list[str], seconds: float) -> tuple[float, 
     signal.signal(signal.SIGPROF, _stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     began = time.process_time()
-    with suppress(_TooLong):
+    with suppress(TooLongError):
         for start in range(0, half, _BLOCK):
             block = answers[start : min(start + _BLOCK, half)]
             snapper.snap_all(block)
             done, count = time.process_time() - began, count + len(block)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     one = time.process_time()
-    with suppress(_TooLong):
+    with suppress(TooLongError):
         for answer in answers[half : half + _BLOCK]:
             one = time.process_time()
             snapper.snap(answer)
@@ -356,8 +356,9 @@ def peer(shelves: Taxonomy, answers: list[str], seconds: float) -> float:
     """Return how many answers a second rapidfuzz compares with all labels, from as many as the time allows."""
     labels = [SEPARATOR.join(path) for path in shelves.paths]
     began, count = time.process_time(), 0
-    for count, answer in enumerate(answers, 1):
+    for answer in answers:
         process.extractOne(answer, labels)
+        count += 1
         if time.process_time() - began > seconds / 10:
             break
     return count / (time.process_time() - began)

@@ -108,7 +108,7 @@ class Families:
             wanted = [
                 (number, family, form_key(values[level]))
                 for number, (values, family) in enumerate(zip(told, families, strict=True))
-                if family is not None and level in family.open
+                if family is not None and found[number] is not None and level in family.open
             ]
             members = [self._members(family, level) for _, family, _ in wanted]
             alike = self.likeness.among([key for _, _, key in wanted], level, [ids for ids, _ in members])

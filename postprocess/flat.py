@@ -30,6 +30,7 @@ class FlatReader:
         self.likeness = likeness
         self.explainer = explainer
         self.total = sum(level.weight for level in lexicon.levels)
+        self._wholes: dict[int, str] = {}
 
     def best(self, text: str) -> tuple[Ids, Scores]:
         """Return rows of paths and their scores, on the explainer's scale.
@@ -47,7 +48,7 @@ class FlatReader:
         rows = self.explainer.rows(near)
         scores = self.explainer.scores(rows, near)
         rows = rows[np.argsort(-scores, kind="stable")[:_PATHS]]
-        wholes = [squeezed(form_key(" ".join(self.lexicon.paths[row]))) for row in rows]
+        wholes = map(self._whole, rows.tolist())
         joined = self.total * gain(np.array([Indel.normalized_similarity(letters, whole) for whole in wholes]))
         named, rest = self.named(key)
         every, result = self.explainer.best(named, [rest if not len(found[0]) else None for found in named])
@@ -61,6 +62,13 @@ class FlatReader:
         )
         scores[where] = np.maximum(scores[where], joined + 0.5 * written)
         return both, scores
+
+    def _whole(self, row: int) -> str:
+        """Return the letters of a path, which are the same each time."""
+        whole = self._wholes.get(row)
+        if whole is None:
+            whole = self._wholes[row] = squeezed(form_key(" ".join(self.lexicon.paths[row])))
+        return whole
 
     def named(self, key: str) -> tuple[list[Evidence], str]:
         """Return the values that a text names, for each level, as evidence; and the words that name none."""

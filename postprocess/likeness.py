@@ -28,7 +28,7 @@ FLOOR = 0.4
 NEAREST = 32
 """So many values of each level are compared letter by letter."""
 
-MOST_CHILDREN = 1024
+MOST_CHILDREN = 512
 """So many of the values that are left to an answered one are compared with it: those with most n-grams in common."""
 
 _EDITS = (Indel.normalized_similarity, OSA.normalized_similarity)

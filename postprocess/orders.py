@@ -1,4 +1,4 @@
-"""The best ways to give values to levels, found without making all of them: a search that goes on where most is promised."""
+"""The best ways to give values to levels, without making all of them: the search goes on where most is promised."""
 
 from __future__ import annotations
 

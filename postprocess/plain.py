@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from urllib.parse import unquote
 
 from postprocess.forms import whole_signs
@@ -21,7 +22,8 @@ _BULLET = re.compile(r"^[ \t]*(?:[-*•+]|\d{1,2}[.):])[ \t]+", re.MULTILINE)
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{2,6}|#x[0-9A-Fa-f]{2,5});")
 _ESCAPE = re.compile(r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([nrt])|([^\w\s]|_))")
 _PERCENT = re.compile(r"%[2-7][0-9A-Fa-f]")
-_AGAIN = re.compile(r"(.{12,400}?)[\s|,;.]*(?:\1[\s|,;.]*)+(.*)", re.DOTALL)
+_LEAST_AGAIN = 12
+_AGAIN = re.compile(rf"(.{{{_LEAST_AGAIN},400}}?)[\s|,;.]*(?:\1[\s|,;.]*)+(.*)", re.DOTALL)
 
 
 def plain_text(answer: str) -> str:
@@ -30,8 +32,10 @@ def plain_text(answer: str) -> str:
     if "<" in text or "[" in text:
         text = _CONTROL.sub("", _without_reasoning(text))
     text = _BLANKS.sub(_short, text)
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST // 2]}\n{text[-LONGEST // 2 :]}"
+    text = _cut(text, LONGEST)
+    if not text.isascii() and (spelt := len(unicodedata.normalize("NFKD", text))) > 2 * LONGEST:
+        # One sign of Unicode may stand for as many as eighteen letters.
+        text = _cut(text, LONGEST * LONGEST // spelt)
     text = text.strip()
     return (_FENCE.sub("", text) if "```" in text else text).strip(WRAPPING)
 
@@ -59,6 +63,8 @@ def unlisted(text: str) -> str:
 
 def once(text: str) -> str:
     """Return what a text says over and over again, where it does nothing else."""
+    if text.find(text[:_LEAST_AGAIN], _LEAST_AGAIN) < 0:
+        return text
     found = _AGAIN.fullmatch(text)
     return found[1].strip(WRAPPING) if found and found[1].startswith(found[2]) else text
 
@@ -72,6 +78,11 @@ def _without_reasoning(text: str) -> str:
     behind = text[ends[-1].end() :] if ends else text[: marks[0].start()]
     # An answer that is all reasoning is read for what it says there.
     return behind if any(map(str.isalnum, behind)) else _MARKED.sub("\n", text)
+
+
+def _cut(text: str, longest: int) -> str:
+    """Return a text that is too long without its middle."""
+    return text if len(text) <= longest else f"{text[: longest // 2]}\n{text[-(longest // 2) :]}"
 
 
 def _short(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 Rest = ParamSpec("Rest")
 Result = TypeVar("Result")
@@ -27,10 +27,10 @@ def remembered(
     """
 
     def decorate(function: Callable[Concatenate[str, Rest], Result]) -> Callable[Concatenate[str, Rest], Result]:
-        known = lru_cache(maxsize=most)(function)
+        known = cast(Callable[Concatenate[str, Rest], Result], lru_cache(maxsize=most)(function))
 
         @wraps(function)
-        def call(text: str, *args: Rest.args, **kwargs: Rest.kwargs) -> Result:
+        def call(text: str, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Result:
             if len(text) > short:
                 return function(text, *args, **kwargs)
             return known(text, *args, **kwargs)

@@ -12,7 +12,8 @@ from postprocess.lexicon import Lexicon
 _SEPARATORS = tuple(
     re.compile(pattern)
     for pattern in (
-        r"_{2,}", r"\s*(?:(?<!-)-+>|(?<!=)=+>|→|»|›|::)\s*", r"\s*>\s*", r"\t+", r"\s*[\r\n]+\s*", r"\s*\|\s*", r"\s*;\s*",
+        r"_{2,}", r"\s*(?:(?<!-)-+>|(?<!=)=+>|→|»|›|::)\s*", r"\s*>\s*", r"\t+", r"\s*[\r\n]+\s*", r"\s*\|\s*",
+        r"\s*;\s*",
         r"\s+[-–—]+\s+", r"_", r"\s*\\\s*", r"\s+/\s+", r"\s*/\s*", r"\s*:\s*", r",\s*", r"\s{2,}", r"\.\s+",
     )
 )  # fmt: skip

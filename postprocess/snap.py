@@ -20,6 +20,7 @@ from postprocess.readings import Reading
 from postprocess.solve import Case, Solution, Solver
 from postprocess.ties import Hints
 
+_ROOM = 200_000
 _BLOCK = 2048
 """So many malformed answers are prepared at once."""
 
@@ -91,6 +92,8 @@ class Snapper:
         self.leave_below = leave_below
         self.lexicon = Lexicon.of(taxonomy)
         self._right: dict[str, Snapped] = {}
+        # Under `brand-free` far more answers are right than there are paths.
+        self._room = max(_ROOM, 2 * len(taxonomy))
         self._solver = Solver(self.lexicon, policy, embed)
 
     def snap(self, answer: str, *, text: str = "", retailer: str = "", candidates: Sequence[LabelPath] = ()) -> Snapped:
@@ -105,6 +108,7 @@ class Snapper:
         candidates : sequence of label paths
             Likely paths, best first; they break ties.
         """
+        self._make_room()
         exact = self._exact(answer)
         if exact is not None:
             return exact
@@ -135,6 +139,7 @@ class Snapper:
         list of Snapped
             One for each answer, in order; none depends on any other.
         """
+        self._make_room()
         for answer in dict.fromkeys(answers):
             self._exact(answer)
         results = list(map(self._right.get, answers))
@@ -163,6 +168,10 @@ class Snapper:
             cases = self._cases([answer for answer, _ in block])
             done |= {(answer, hints): self._snapped(cases[answer], hints) for answer, hints in block}
         return [done[one] for one in asked]
+
+    def _make_room(self) -> None:
+        if len(self._right) > self._room:
+            self._right.clear()
 
     def _exact(self, answer: str) -> Snapped | None:
         known = self._right.get(answer)
@@ -204,7 +213,7 @@ class Snapper:
         others = case.parsed.others
         one = self._snapped(case._replace(parsed=replace(case.parsed, others=())), hints)
         sureness = round(one.sureness / (1 + len(others)), 6)
-        changes = (*one.changes, *(Change("", other, "", "dropped") for other in others))
+        changes = (*one.changes, *(Change("", shown(other), "", "dropped") for other in others))
         if one.path is None or sureness < self.leave_below:
             return Snapped(None, "left" if one.path else one.status, sureness, changes, one.answered)
         return Snapped(one.path, "repaired", sureness, changes, one.answered)
