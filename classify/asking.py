@@ -32,8 +32,9 @@ def read_requests(files: Iterable[Path]) -> Iterator[Request]:
     """Yield the requests of several files that ask something."""
     for file in files:
         for line in read_lines(file):
-            if line["messages"]:
-                yield Request.from_dict(line)
+            request = Request.from_dict(line, str(file))
+            if request.messages:
+                yield request
 
 
 def read_answers(folder: Path) -> RecordedAnswers:
@@ -145,7 +146,8 @@ def _closable(completions: Iterator[Completion]) -> Generator[Completion]:
 def tally(folder: Path) -> dict[str, Any]:
     """Count what is recorded: answers, errors, tokens, and requests that were in flight when a process ended.
 
-    Where there are any, ``unsure`` counts the tries whose answer was lost, though it may be billed.
+    Where there are any, ``unsure`` counts the tries whose answer was lost, though it may be billed, and ``uncounted``
+    the answers whose tokens nobody told: they count as many as there may be.
     """
     return recorded(folder)[0]
 
@@ -153,6 +155,7 @@ def tally(folder: Path) -> dict[str, Any]:
 def recorded(folder: Path) -> tuple[dict[str, Any], Counter[str]]:
     """Return what `tally` counts, and how often each request was in flight when a process ended."""
     counts = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0}
+    uncounted = 0
     every, good = array("q"), array("q")  # hashes of ids: a name for each of many rows would take memory
     in_flight = Counter(read_lines(folder / ASKED) if (folder / ASKED).exists() else ())
     for line in read_lines(folder / ANSWERS):
@@ -163,8 +166,10 @@ def recorded(folder: Path) -> tuple[dict[str, Any], Counter[str]]:
             good.append(every[-1])
         counts["prompt_tokens"] += line["prompt_tokens"]
         counts["completion_tokens"] += line["completion_tokens"]
+        uncounted += bool(line.get("unsure"))
     counts["answers"] = len(np.unique(good))
     counts["errors"] = len(np.unique(every)) - counts["answers"]
     in_flight = +in_flight
-    unsure = count_lines(folder / LOST)
-    return {**counts, "asked_again": in_flight.total(), **({"unsure": unsure} if unsure else {})}, in_flight
+    more = {"unsure": count_lines(folder / LOST), "uncounted": uncounted}
+    told = {name: number for name, number in more.items() if number}
+    return {**counts, "asked_again": in_flight.total(), **told}, in_flight

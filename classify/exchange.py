@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -15,6 +14,7 @@ from catalog.messages import Completion
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ApiOptions
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, outcome, request_line
+from classify.engines.beside import decode
 from classify.lines import GrowingLines, count_lines
 from classify.names import STAGES
 from classify.questions import asked_options
@@ -180,7 +180,7 @@ def _outputs(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _output(text: str, where: str) -> tuple[str, dict[str, Any]]:
     try:
-        line = json.loads(text)
+        line = decode(text)
     except ValueError as error:
         raise ShelfmarkError(f"{where}: not JSON ({error}); download the file again") from None
     if (

@@ -30,7 +30,7 @@ def write_held_out(path: Path, held: Sequence[Labelled]) -> None:
 
 def read_held_out(path: Path) -> list[Labelled]:
     """Read what `write_held_out` wrote."""
-    return [(Request.from_dict(line), tuple(line["label"])) for line in read_lines(path)]
+    return [(Request.from_dict(line, str(path)), tuple(line["label"])) for line in read_lines(path)]
 
 
 def learn_joint(held: Sequence[Labelled], answers: Mapping[str, Completion], reader: AnswerReader) -> Joint | None:
@@ -64,6 +64,8 @@ def _answered(
         for request, label in held
         if bool(request.candidates) == candidates and request.id in answers and answers[request.id].error is None
     ]
+    for request, answer, _ in usable:
+        answer.check_answers(request)
     return [one[0] for one in usable], [one[1] for one in usable], [one[2] for one in usable]
 
 

@@ -33,6 +33,7 @@ class RecordedAnswers(Mapping[str, Completion]):
     """
 
     def __init__(self, path: Path) -> None:
+        self._place = str(path)
         hashes = np.frombuffer(array("q", (hash(line["id"]) for line in read_lines(path))), dtype=np.int64)
         with open(path, "rb") as stream:
             ends = array("q", [0])
@@ -56,7 +57,7 @@ class RecordedAnswers(Mapping[str, Completion]):
         if not lines:
             raise KeyError(name)
         good = [line for line in lines if "error" not in line]
-        return Completion.from_dict(good[-1] if good else lines[0])
+        return Completion.from_dict(good[-1] if good else lines[0], self._place)
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is an answer or an error for a request."""

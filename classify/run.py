@@ -223,7 +223,8 @@ class Run(RunDirectory):
         columns = self.schema.id, self.schema.levels
         learned = (None, None) if self.manifest["engine"] == NO_LLM else questions.learn(self)
         reader = AnswerReader(self.taxonomy(), self.manifest["options"]["policy"], *learned)
-        requests = (Request.from_dict(line) for line in read_lines(self.folder / "requests.jsonl"))
+        file = self.folder / "requests.jsonl"
+        requests = (Request.from_dict(line, str(file)) for line in read_lines(file))
         completions = read_answers(self.folder)
         rows = 0
         with GrowingLines(self._partial("predictions.jsonl"), keep=0) as out, self._bar("snap") as advance:

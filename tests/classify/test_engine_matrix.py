@@ -1,4 +1,4 @@
-"""Every engine, every strategy and every way to hold an answer, end to end, to a server that answers well, badly, both."""
+"""Every engine, strategy and way to hold an answer, end to end, to a server that answers well, badly, and both."""
 
 import json
 from pathlib import Path
