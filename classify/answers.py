@@ -69,6 +69,8 @@ class AnswerReader:
             What is recorded.
         """
         answers = [completions.get(request.id, MISSING) for request in requests]
+        for request, answer in zip(requests, answers, strict=True):
+            answer.check_answers(request)
         read = self.paths(requests, answers, products.texts, products.retailers)
         return [
             self._prediction(products.ids[row], request, answer, *found)

@@ -145,7 +145,8 @@ def _closable(completions: Iterator[Completion]) -> Generator[Completion]:
 def tally(folder: Path) -> dict[str, Any]:
     """Count what is recorded: answers, errors, tokens, and requests that were in flight when a process ended.
 
-    Where there are any, ``unsure`` counts the tries whose answer was lost, though it may be billed.
+    Where there are any, ``unsure`` counts the tries whose answer was lost, though it may be billed, and ``uncounted``
+    the answers whose tokens nobody told: they count as many as there may be.
     """
     return recorded(folder)[0]
 
@@ -153,6 +154,7 @@ def tally(folder: Path) -> dict[str, Any]:
 def recorded(folder: Path) -> tuple[dict[str, Any], Counter[str]]:
     """Return what `tally` counts, and how often each request was in flight when a process ended."""
     counts = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0}
+    uncounted = 0
     every, good = array("q"), array("q")  # hashes of ids: a name for each of many rows would take memory
     in_flight = Counter(read_lines(folder / ASKED, str) if (folder / ASKED).exists() else ())
     for line in read_lines(folder / ANSWERS, Completion):
@@ -163,8 +165,10 @@ def recorded(folder: Path) -> tuple[dict[str, Any], Counter[str]]:
             good.append(every[-1])
         counts["prompt_tokens"] += line.prompt_tokens
         counts["completion_tokens"] += line.completion_tokens
+        uncounted += line.unsure
     counts["answers"] = len(np.unique(good))
     counts["errors"] = len(np.unique(every)) - counts["answers"]
     in_flight = +in_flight
-    unsure = count_lines(folder / LOST)
-    return {**counts, "asked_again": in_flight.total(), **({"unsure": unsure} if unsure else {})}, in_flight
+    more = {"unsure": count_lines(folder / LOST), "uncounted": uncounted}
+    told = {name: number for name, number in more.items() if number}
+    return {**counts, "asked_again": in_flight.total(), **told}, in_flight

@@ -59,6 +59,8 @@ def add_costs(table: Lines, manifest: dict[str, Any]) -> None:
     if unsure:
         more = f" ({unsure:,} tries brought no answer, and may be billed, too)"
         more = f" (of {unsure:,} requests the most, for nobody tells)" if "batches" in asking else more
+    if asking.get("uncounted") and "batches" not in asking:
+        more += f" (of {asking['uncounted']:,} answers the most, for nobody tells)"
     why = "" if asking["cost"] is not None else " price: --prices gives one"
     table.add_row("cost", f"{dollars(asking['cost'])}{why}{more}")
     if "paid_before" in asking:

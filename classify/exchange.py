@@ -10,12 +10,12 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import atomic_write
-from catalog.json_reader import decode_row
 from catalog.messages import Completion
 from catalog.text_lines import text_lines
 from classify.asking import ANSWERS, read_answers, read_requests, unanswered
 from classify.engines.base import ApiOptions
 from classify.engines.batch_files import MOST_BYTES, MOST_ROWS, outcome, request_line
+from classify.engines.beside import decode
 from classify.lines import GrowingLines, count_lines
 from classify.names import STAGES
 from classify.questions import asked_options
@@ -175,7 +175,7 @@ def _outputs(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _output(text: str, where: str) -> tuple[str, dict[str, Any]]:
     try:
-        line = decode_row(text)  # a model's answer may be cut in the middle of a pair
+        line = decode(text)
     except ValueError as error:
         raise ShelfmarkError(f"{where}: not JSON ({error}); download the file again") from None
     if (

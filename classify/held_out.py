@@ -65,6 +65,8 @@ def _answered(
         for request, label in held
         if bool(request.candidates) == candidates and request.id in answers and answers[request.id].error is None
     ]
+    for request, answer, _ in usable:
+        answer.check_answers(request)
     return [one[0] for one in usable], [one[1] for one in usable], [one[2] for one in usable]
 
 

@@ -140,6 +140,4 @@ def request_of(value: Any, place: str) -> Request:
     request = checked(Request, value, place, _DELETE)
     if any(not {"role", "content"} <= turn.keys() for turn in request.messages):
         raise ShelfmarkError(f"{place}: damaged (messages: a turn without role or content); {_DELETE}")
-    if len(request.scores) != len(request.candidates):
-        raise ShelfmarkError(f"{place}: damaged (scores: not one for each candidate); {_DELETE}")
     return request

@@ -99,6 +99,8 @@ class Run(RunDirectory):
                 self.record(again=True)  # until it is done: a resumed run goes on with it
             if give_up:
                 self.require_no_batches()
+                if not again and self.manifest.pop("again", None):  # of a command before: what is given up is not asked
+                    self.record()
                 questions.give_up(self)
                 self.forget(STAGES[1:])
             try:

@@ -265,7 +265,7 @@ class _Writer:
             byte_logprobs(self.request, self.constrain, self.steps) if self.request.candidates else None,
             prompt_tokens,
             len(self.written),
-            logprob=None if self.request.candidates else round(self.logprob, 6),
+            logprob=None if self.request.candidates or not math.isfinite(self.logprob) else round(self.logprob, 6),
         )
 
 

@@ -271,7 +271,8 @@ class VllmEngine:
         logprobs = logprob = None
         if not request.candidates and output.logprobs:
             told = [known[token].logprob for token, known in zip(tokens, output.logprobs, strict=True)]
-            logprob = round(sum(told) + asked.left, 6)
+            total = sum(told) + asked.left
+            logprob = round(min(total, 0.0), 6) if math.isfinite(total) else None
         if request.candidates and output.logprobs:
             steps = []
             for token, known in zip(tokens, output.logprobs, strict=True):

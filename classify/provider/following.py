@@ -9,24 +9,29 @@ import io
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from catalog.errors import ShelfmarkError
+from classify.engines.beside import count, said
 from classify.progress import Advance, Progress
 from classify.provider.client import Provider, RefusedError
+from classify.provider.seen import SeenJob, seen_job, shown_id
 
 if TYPE_CHECKING:
-    from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+    from openai.types.fine_tuning import FineTuningJobEvent
 
 FIRST_POLL, LONGEST_POLL = 2.0, 30.0
 """Seconds between two looks at a job: fewer at first, when most mistakes show."""
+MOST_STRANGE = 12
+"""So many looks at a job that is in no state that there is."""
+MOST_EVENTS = 100_000
+"""Of one job; a list that does not end is none."""
 PATIENCE = 5
 """So many looks more at what should be there and is not: a new job, a model's name, a result file."""
 
 
-def follow(
-    provider: Provider, name: str, *, progress: Progress, tell: Callable[[str], None], folder: str
-) -> FineTuningJob:
+def follow(provider: Provider, name: str, *, progress: Progress, tell: Callable[[str], None], folder: str) -> SeenJob:
     """Return a job when it has succeeded.
 
     Parameters
@@ -48,24 +53,31 @@ def follow(
         When it failed, was cancelled, is not of this key's account, or the provider is away for long.
     """
     seen: set[str] = set()
-    wait, nameless = FIRST_POLL, 0
+    wait, nameless, strange = FIRST_POLL, 0, 0
     with ExitStack() as stack:
         advance: Advance | None = None
         steps = 0
         while True:
             job = look_up(provider, name)
             for event in _new_events(provider, name, seen):
-                data = event.data if isinstance(event.data, dict) else {}
+                data = data_of(event)
                 step, total = data.get("step"), data.get("total_steps")
                 if event.type == "metrics" or (isinstance(step, int) and isinstance(total, int)):
-                    if isinstance(step, int) and isinstance(total, int):
+                    if count(step) is not None and count(total) is not None:
                         advance = advance or stack.enter_context(progress("tune", total))
                         advance(max(0, step - steps))
                         steps = max(steps, step)
                 else:
-                    tell(f"{name}: {provider.scrub(event.message)}")
+                    tell(f"{shown_id(name)}: {provider.scrub(said(event.message))}")
             if job.status in ("failed", "cancelled"):
                 raise _ended_badly(provider, job, folder)
+            strange = 0 if job.known else strange + 1
+            if strange > MOST_STRANGE:
+                state = f"a state that there is not, {shown_id(job.status)}," if job.status else "no state"
+                raise ShelfmarkError(
+                    f"{shown_id(name)}: the provider shows {state} for long; the job is kept in mind, and the same "
+                    "command looks at it again"
+                )
             if job.status == "succeeded":
                 if job.fine_tuned_model:
                     return job
@@ -76,7 +88,7 @@ def follow(
             wait = min(LONGEST_POLL, wait * 1.5)
 
 
-def look_up(provider: Provider, name: str) -> FineTuningJob:
+def look_up(provider: Provider, name: str) -> SeenJob:
     """Return a job as it is now.
 
     Raises
@@ -86,7 +98,7 @@ def look_up(provider: Provider, name: str) -> FineTuningJob:
     """
     for tries in range(PATIENCE + 1):
         try:
-            return provider.again(lambda api: api.fine_tuning.jobs.retrieve(name))
+            return seen_job(provider.again(lambda api: api.fine_tuning.jobs.retrieve(name)), name)
         except RefusedError as error:
             if error.status != 404:
                 raise
@@ -104,13 +116,19 @@ def events(provider: Provider, name: str, seen: set[str]) -> list[FineTuningJobE
 
     def fetch(api: Any) -> list[FineTuningJobEvent]:
         new = []
-        for event in api.fine_tuning.jobs.list_events(name, limit=100):  # the newest first, page by page
+        every = api.fine_tuning.jobs.list_events(name, limit=100)  # the newest first, page by page
+        for event in islice(every, MOST_EVENTS):
             if event.id in seen:
                 break
             new.append(event)
         return new[::-1]
 
     return provider.again(fetch)
+
+
+def data_of(event: FineTuningJobEvent) -> dict[str, Any]:
+    """Return what an event tells in numbers."""
+    return event.data if isinstance(event.data, dict) else {}
 
 
 def _new_events(provider: Provider, name: str, seen: set[str]) -> list[FineTuningJobEvent]:
@@ -122,19 +140,20 @@ def _new_events(provider: Provider, name: str, seen: set[str]) -> list[FineTunin
     return new
 
 
-def _ended_badly(provider: Provider, job: FineTuningJob, folder: str) -> ShelfmarkError:
+def _ended_badly(provider: Provider, job: SeenJob, folder: str) -> ShelfmarkError:
     again = f"to have another one, delete {folder} and give the command again"
     if job.status == "cancelled":
         return ShelfmarkError(f"{job.id}: somebody cancelled this fine-tune; {again}")
-    code = job.error.code if job.error is not None else ""
-    reason = provider.scrub((job.error.message if job.error is not None else "") or "no reason is given")
-    return ShelfmarkError(f"{job.id}: the fine-tune failed ({code or 'no code'}): {reason}; mend that; {again}")
+    reason = provider.scrub(job.reason or "no reason is given")
+    return ShelfmarkError(
+        f"{shown_id(job.id)}: the fine-tune failed ({job.code or 'no code'}): {reason}; mend that; {again}"
+    )
 
 
-def loss_curve(provider: Provider, job: FineTuningJob) -> list[dict[str, float]]:
+def loss_curve(provider: Provider, job: SeenJob) -> list[dict[str, float]]:
     """Return the numbers of a job's result file, step by step; none where there is no such file."""
     for tries in range(PATIENCE + 1):
-        for file in job.result_files or ():
+        for file in job.result_files:
             try:
                 content = provider.again(lambda api, file=file: api.files.content(file).read())  # type: ignore[misc]
             except ShelfmarkError:

@@ -1,7 +1,8 @@
-"""A batch as a provider shows it, read with care."""
+"""Batches and fine-tuning jobs as a provider shows them, read with care."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ ENDED = ("completed", "failed", "expired", "cancelled")
 """States of a batch that has ended."""
 RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
 """States of one that has not."""
+MOST_TRAINED = 10**13
+"""Tokens that a job learns from at most, each pass counted."""
 LONGEST_ID = 100
 """Characters of an id that are shown."""
 
@@ -105,6 +108,82 @@ def seen(batch: Any) -> Seen:
         line=count(first.get("line")) or 0,
         told={name: text for name, text in _dict(value.get("metadata")).items() if isinstance(text, str)},
     )
+
+
+JOB_ENDED = ("succeeded", "failed", "cancelled")
+JOB_RUNNING = ("validating_files", "queued", "running", "paused", "pausing", "resuming", "cancelling", "pending")
+
+
+@dataclass(frozen=True)
+class SeenJob:
+    """A fine-tuning job as the provider shows it; what it does not tell, or not as it should, is empty or None.
+
+    Attributes
+    ----------
+    id, status : str
+        Of the job.
+    fine_tuned_model, model : str
+        What came of it, and what it was tuned from.
+    organization_id, training_file, validation_file : str or None
+        Whose it is, and what it learns from.
+    result_files : list of str
+        What it left.
+    hyperparameters : dict
+        Texts and numbers.
+    seed, trained_tokens : int or None
+        Of the job.
+    code, reason : str
+        Why it failed.
+    """
+
+    id: str
+    status: str
+    fine_tuned_model: str = ""
+    model: str = ""
+    organization_id: str | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+    result_files: list[str] = field(default_factory=list)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    trained_tokens: int | None = None
+    code: str = ""
+    reason: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether its state is one that there is."""
+        return self.status in (*JOB_ENDED, *JOB_RUNNING)
+
+
+def seen_job(job: Any, name: str) -> SeenJob:
+    """Read a job as the client gives it; whatever it calls itself, it is the one that was asked for by `name`."""
+    value = fields(job)
+    fault, files = _dict(value.get("error")), value.get("result_files")
+    figures = _dict(value.get("hyperparameters"))
+    return SeenJob(
+        id=name,
+        status=_text(value.get("status")).lower(),
+        fine_tuned_model=_text(value.get("fine_tuned_model")),
+        model=_text(value.get("model")),
+        organization_id=_text(value.get("organization_id")) or None,
+        training_file=_text(value.get("training_file")) or None,
+        validation_file=_text(value.get("validation_file")) or None,
+        result_files=[file for file in map(_text, files) if file] if isinstance(files, list) else [],
+        hyperparameters={key: figure for key, figure in figures.items() if _is_plain(figure)},
+        seed=count(value.get("seed"), 2**63),
+        trained_tokens=count(value.get("trained_tokens"), MOST_TRAINED),
+        code=said(fault.get("code")),
+        reason=said(fault.get("message")),
+    )
+
+
+def _is_plain(figure: Any) -> bool:
+    return figure is None or isinstance(figure, str) or count(figure, 10**9) is not None or _is_number(figure)
+
+
+def _is_number(figure: Any) -> bool:
+    return isinstance(figure, float) and math.isfinite(figure)
 
 
 def shown_id(name: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json, require_plain
 from classify.authority import name_all, require_address
+from classify.engines.beside import count
 from classify.model import work_folder
 from classify.provider.client import Provider, RefusedError
-from classify.provider.following import events, look_up
+from classify.provider.following import data_of, events, look_up
 from classify.provider.record import FILE, Record
 
 DONE = "tuning.json"
@@ -43,17 +44,17 @@ def standing(folder: Path, base_url: str = "") -> dict[str, Any]:
     provider = _provider(record, base_url)
     now = look_up(provider, job)
     curve = [
-        {name: number for name, number in event.data.items() if isinstance(number, int | float)}
+        {name: number for name, number in data_of(event).items() if isinstance(number, int | float)}
         for event in events(provider, job, set())
-        if isinstance(event.data, dict) and "step" in event.data
+        if count(data_of(event).get("step")) is not None
     ]
     return {
         **record.about,
         "job": job,
-        "model": now.fine_tuned_model or "",
+        "model": now.fine_tuned_model,
         "status": now.status,
         "base": now.model,
-        "error": provider.scrub(now.error.message) if now.error is not None and now.error.message else "",
+        "error": provider.scrub(now.reason),
         "trained_tokens": now.trained_tokens,
         "curve": curve,
     }

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
 from classify.engines import retry
+from classify.engines.beside import said
 from classify.provider.client import TRIES, OutageError, Provider, RefusedError
 from classify.provider.record import Record
+from classify.provider.seen import made_id
 
 if TYPE_CHECKING:
     import openai
@@ -141,7 +143,7 @@ def same_file(provider: Provider, file: str, path: Path) -> bool:
         if provider.again(lambda api: api.files.retrieve(file)).bytes != path.stat().st_size:
             return False
         return bool(provider.again(lambda api: api.files.content(file).read()) == path.read_bytes())
-    except RefusedError:
+    except (RefusedError, OutageError):
         return False
 
 
@@ -167,7 +169,9 @@ def _made_once(
         if found is None:
             record.add("asked", what=what)
             try:
-                found = str(provider.once(make).id)
+                found = made_id(provider.once(make))
+                if not found:  # it may have been made
+                    raise OutageError(f"{provider.url}: the answer to what was asked for names nothing")
             except ShelfmarkError as error:
                 if not isinstance(error, OutageError) or error.status == 429:  # else it may have been done
                     record.add("refused", what=what)
@@ -223,7 +227,7 @@ def _await_file(provider: Provider, what: str, file: str) -> None:
                 ) from None
         else:
             if seen.status == "error":
-                why = provider.scrub(seen.status_details or "no reason is given")
+                why = provider.scrub(said(seen.status_details) or "no reason is given")
                 raise ShelfmarkError(f"{provider.url}: the provider refused the file of the {what} rows, {file}: {why}")
             if seen.status != "uploaded":
                 return

@@ -35,7 +35,7 @@ class OpenaiSearch:
         self.label = f"{self.name} {options.llm}"
         self._price, self._counts = load_prices(options.prices or None).of(options.llm), token_counts(options.llm)
         self.connection = Connection(provider_url(options.base_url), options.timeout, longest=LONGEST_ANSWER)
-        self._dearest = 0.0
+        self._dearest, self._dearest_read = 0.0, 0
 
     def most(self, query: str) -> float | None:
         """Return the fee and the tokens at most; once a search was dearer than that, as much as the dearest."""
@@ -58,13 +58,16 @@ class OpenaiSearch:
         if status != 200:
             raise RefusedSearchError(self.connection.scrub(f"HTTP {status}: {chat.problem(answer)[1]}"))
         try:
-            said = chat.read(Request("", turns), answer, "off")
+            most = max(self._counts.prompt(turns)[1], self._dearest_read), self.options.max_tokens
+            said = chat.read(Request("", turns), answer, "off", most=lambda: most)
         except chat.NoAnswerError as error:
             raise TroubleError(str(error)) from None
         dollars = None
         if self._price is not None and self.options.fee is not None:
             dollars = self.options.fee + self._price.dollars(said.prompt_tokens, said.completion_tokens, batch=False)
             self._dearest = max(self._dearest, dollars)
+        if not said.unsure:
+            self._dearest_read = max(self._dearest_read, said.prompt_tokens)
         if said.error:
             return [], dollars
         snippet = Snippet.of(self.connection.hide(said.text), url=self.connection.hide(_cited(answer)))

@@ -265,8 +265,9 @@ def _tune(provider: Provider, record: Record, order: Order, given: str, progress
         "organization": job.organization_id,
         "url": provider.url,
         "files": {"train": job.training_file, "validation": job.validation_file, "results": job.result_files},
-        "same_rows": job.training_file == record.made("train") or same_file(provider, job.training_file, order.train),
-        "hyperparameters": {} if job.hyperparameters is None else job.hyperparameters.model_dump(),
+        "same_rows": job.training_file == record.made("train")
+        or (job.training_file is not None and same_file(provider, job.training_file, order.train)),
+        "hyperparameters": job.hyperparameters,
         "seed": job.seed,
         "trained_tokens": job.trained_tokens,
         "curve": loss_curve(provider, job),

@@ -6,21 +6,23 @@ import json
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from tests.openai_server.answers import good
 from tests.openai_server.faults import Faults
 from tests.openai_server.running import start
-from tests.openai_server.state import KEY, ORG, Answer, State, echo
+from tests.openai_server.state import KEY, ORG, Answer, State
+from tests.openai_server.taught import last_user
 
 
 def answers_of(file: Path | None) -> Answer:
-    """Return what answers with the texts of a JSON file of {user text: answer}, and else with the user's text."""
+    """Return what answers with the texts of a JSON file of {user text: answer}, and else as a good model does."""
     if file is None:
-        return echo
+        return good
     answers: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
 
-    def answer(body: dict[str, object]) -> str:
-        user = echo(body)
-        return answers.get(user, user)
+    def answer(body: dict[str, Any]) -> str:
+        return answers.get(last_user(body["messages"]), good(body))
 
     return answer
 
@@ -48,7 +50,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--folder", type=Path, help="where the files lie; default: one that is removed at the end")
     parser.add_argument("--key", default=KEY, help=f"the key that it takes; default: {KEY}")
-    parser.add_argument("--answers", type=Path, help="JSON of {user text: answer} for the base models; default: echo")
+    parser.add_argument(
+        "--answers", type=Path, help="JSON of {user text: answer} for the base models; default: good ones"
+    )
     parser.add_argument("--faults", type=json.loads, default={}, help='JSON such as \'{"expire": 1, "corrupt": 0.1}\'')
     parser.add_argument("--steps", type=int, default=3, help="retrieves until a batch is done; default: 3")
     options = parser.parse_args()

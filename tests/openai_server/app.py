@@ -63,7 +63,7 @@ async def chat(call: Call) -> dict[str, Any]:
     usage = answer["usage"]
     tokens = usage["prompt_tokens"], usage["completion_tokens"]
     call.state.ledger.append(Bill(call.org, "chat", answer["id"], None, answer["model"], *tokens))
-    return answer
+    return call.state.made_odd(answer)
 
 
 async def list_models(call: Call) -> dict[str, Any]:

@@ -247,7 +247,7 @@ def process(state: State, batch: Batch, end: int) -> None:
             batch.input_tokens += asked
             batch.output_tokens += given
             state.ledger.append(Bill(batch.org, "batch", batch.id, row["custom_id"], body["model"], asked, given))
-            output.write(result(state, row["custom_id"], 200, body))
+            output.write(result(state, row["custom_id"], 200, state.made_odd(body)))
     batch.done = end
 
 

@@ -1,8 +1,10 @@
 """One chat completion: what a request may say, and what answers it."""
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
+from tests.openai_server.answers import candidates
 from tests.openai_server.errors import ApiError
 from tests.openai_server.state import State
 from tests.openai_server.taught import last_user, text_of
@@ -67,12 +69,12 @@ def invalid(message: str, param: str, code: str = "invalid_value") -> ApiError:
     return ApiError(400, message, code, param)
 
 
-def check_body(body: Any) -> None:
+def check_body(body: Any, knows_choices: bool = False) -> None:
     """Refuse what the API refuses."""
     if not isinstance(body, dict):
         raise ApiError(400, "We could not parse the JSON body of your request.")
     for name in body:
-        if name not in ARGUMENTS:
+        if name not in ARGUMENTS and not (knows_choices and name == "structured_outputs"):
             raise ApiError(400, f"Unrecognized request argument supplied: {name}")
     if not isinstance(body.get("model"), str):
         raise ApiError(400, "you must provide a model parameter")
@@ -130,8 +132,9 @@ def logprob(token: str, place: int) -> float:
     return -(zlib.crc32(f"{place} {token}".encode(errors="replace")) % 1000) / 10000
 
 
-def token_logprobs(tokens: list[str], top: int) -> list[dict[str, Any]]:
-    """Return an entry for each token, with the likeliest tokens in its place: itself, then made-up ones."""
+def token_logprobs(tokens: list[str], top: int, may_be: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return an entry for each token, with the likeliest tokens in its place: itself, those that lead to another of
+    the texts that it may be, then made-up ones."""
 
     def entry(token: str, value: float) -> dict[str, Any]:
         return {"token": token, "logprob": value, "bytes": list(token.encode(errors="replace"))}
@@ -139,7 +142,12 @@ def token_logprobs(tokens: list[str], top: int) -> list[dict[str, Any]]:
     content = []
     for place, token in enumerate(tokens):
         value = logprob(token, place)
-        others = [entry(token if rank == 0 else f"{token}{rank}", value - 2 * rank) for rank in range(top)]
+        before = "".join(tokens[:place])
+        led = (pieces(text[len(before) :])[:1] for text in may_be if text.startswith(before))
+        texts = dict.fromkeys(
+            [token, *(first[0] for first in led if first), *(f"{token}{rank}" for rank in range(top))]
+        )
+        others = [entry(text, value - 2 * rank) for rank, text in enumerate(list(texts)[:top])]
         content.append({**entry(token, value), "top_logprobs": others})
     return content
 
@@ -149,7 +157,7 @@ def complete(state: State, org: str, body: Any, asked: int | None = None) -> dic
 
     `asked` are the tokens of its messages, where they are counted already.
     """
-    check_body(body)
+    check_body(body, state.knows_choices)
     answer = state.answerer(body["model"], org)
     user = last_user(body["messages"])
     refused, filtered = state.refused(user), state.filtered(user)
@@ -164,7 +172,7 @@ def complete(state: State, org: str, body: Any, asked: int | None = None) -> dic
         message |= {"content": None, "refusal": text}
     logprobs = None
     if body.get("logprobs"):
-        entries = token_logprobs(pieces(text), body.get("top_logprobs") or 0)
+        entries = token_logprobs(pieces(text), body.get("top_logprobs") or 0, candidates(body))
         logprobs = {"content": None, "refusal": entries} if refused else {"content": entries, "refusal": None}
     choices = body.get("n") or 1
     asked = prompt_tokens(body) if asked is None else asked

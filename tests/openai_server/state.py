@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.openai_server.answers import good
 from tests.openai_server.errors import ApiError
 from tests.openai_server.faults import Faults
 from tests.openai_server.ledger import Ledger
@@ -24,11 +25,6 @@ BORN = 1_700_000_000
 
 Answer = Callable[[dict[str, Any]], str]
 Words = Collection[str] | Callable[[str], bool]
-
-
-def echo(body: dict[str, Any]) -> str:
-    """Answer with the last user message."""
-    return last_user(body["messages"])
 
 
 def applies(words: Words, text: str) -> bool:
@@ -55,7 +51,10 @@ class State:
     keys: dict[str, str] = field(default_factory=lambda: {KEY: ORG})  # key: organisation
     poor: set[str] = field(default_factory=set)  # keys without money
     base_models: Collection[str] = BASE_MODELS
-    answer: Answer = echo  # of the base models
+    answer: Answer = good  # of the base models
+    knows_choices: bool = False  # and takes them, as vLLM does; OpenAI does not
+    odd_answer: dict[str, Any] = field(default_factory=dict)  # in place of fields of every chat completion
+    odd_choice: dict[str, Any] = field(default_factory=dict)  # in place of fields of its choices
     refuses: Words = ()
     filters: Words = ()
     steps_per_batch: int = 3
@@ -101,6 +100,11 @@ class State:
             taught = self.tuned[name].taught
             return lambda body: taught.answer(last_user(body["messages"]))
         return self.answer
+
+    def made_odd(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return a chat completion with what is to be odd of it; it is billed before."""
+        choices = [{**choice, **self.odd_choice} for choice in answer["choices"]]
+        return {**answer, "choices": choices, **self.odd_answer}
 
     def models(self, org: str) -> list[dict[str, Any]]:
         """Return the models of an account as the API shows them."""

@@ -43,6 +43,7 @@ class Loopback:
 
     def __init__(self) -> None:
         self.script: Callable[[int, dict[str, Any]], Reply | None] = lambda number, body: None
+        self.everything: Reply | None = None  # in place of any other answer
         self.models: Reply = Reply(value={"data": [{"id": "first"}, {"id": "second"}]})
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[str] = []
@@ -101,7 +102,9 @@ class Loopback:
             writer.transport.abort()
 
     async def _respond(self, writer: asyncio.StreamWriter, content: bytes) -> None:
-        if not content:
+        if self.everything is not None:
+            reply = self.everything
+        elif not content:
             reply = self.models
         else:
             body = json.loads(content)

@@ -392,17 +392,50 @@ def test_a_damaged_line_of_the_books(desk: Desk) -> None:
     assert "ledger.jsonl, line 1: damaged" in stopped(desk.resume())
 
 
-def test_what_was_given_up_is_asked_again(desk: Desk) -> None:
-    desk.server.faults.drop = 1e9
-    assert desk.start("--retries", 1).code == 0
-    asking = desk.manifest["asking"]
-    assert (asking["answers"], asking["errors"], asking["lost"]) == (0, ROWS, 2 * ROWS)
-    assert "failed" in (desk.run / "predictions.jsonl").read_text()
-    desk.server.faults.drop = 0
-    done = desk.resume("--retry-failed")
-    assert done.code == 0, done.err
+def test_answers_that_are_lost_are_for_a_person(desk: Desk) -> None:
+    """Nothing is paid again before somebody has given them up, and then had asked again what failed."""
+    desk.server.faults.drop = 3
+    said = stopped(desk.start())
+    assert "done and billed, as the provider counts, and its files lack answers; 3 requests are not asked again" in said
+    assert f"classify resume {desk.run} --give-up goes on without them" in said
+    made = desk.calls[MAKE]
+    assert stopped(desk.resume()) == said
+    assert stopped(desk.resume("--retry-failed")) == said
+    assert desk.calls[MAKE] == made
+    (batch,) = json.loads(desk.command("batches", desk.run, "--json").out)["batches"]
+    assert (batch["status"], batch["done"], batch["rows"]) == ("completed", ROWS - 3, ROWS)
+    assert desk.resume("--give-up").code == 0
+    assert (desk.manifest["asking"]["answers"], desk.manifest["asking"]["errors"]) == (ROWS - 3, 3)
+    assert (desk.run / "predictions.jsonl").read_text().count('"failed"') == 3
+    assert desk.calls[MAKE] == made
+    assert desk.resume("--retry-failed").code == 0
     assert (desk.manifest["asking"]["answers"], desk.manifest["asking"]["errors"]) == (ROWS, 0)
-    desk.check(times=3)
+    assert sorted(desk.server.state.processed().values()) == [1] * (ROWS - 3) + [2] * 3
+
+
+@pytest.mark.parametrize(
+    "name", ["x/../../../../E", "..", "/E", "E\x1b[2J\nclassify: all is well", "\ud83c", "E" * 5000]
+)
+def test_ids_from_outside_name_no_files(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever the provider calls a batch and its files: all that is written is in the run, and no sign steers."""
+    state = desk.server.state
+    real, made = state.new_id, iter(range(10**6))
+
+    def new_id(prefix: str) -> str:
+        return f"{name}{next(made)}" if prefix in ("batch_", "file-") else real(prefix)
+
+    monkeypatch.setattr(state, "new_id", new_id)
+    before = {path for path in tmp_path.rglob("*") if desk.run not in path.parents}
+    done = desk.start()
+    said = done.out + done.err
+    assert "\x1b" not in said
+    assert "all is well" not in [line.removeprefix("classify: ") for line in said.splitlines()]
+    assert done.code in (0, 2), said
+    outside = {path for path in tmp_path.rglob("*") if desk.run not in path.parents} - before - {desk.run}
+    assert [path for path in outside if tmp_path / "server" not in path.parents] == []
+    if done.code == 0:
+        assert set(state.processed().values()) == {1}
+        assert desk.command("batches", desk.run).code == 0
 
 
 def test_questions_level_by_level_are_refused(desk: Desk, refused) -> None:
