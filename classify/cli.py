@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -41,6 +41,7 @@ def main() -> None:
         _fail("shelfmark runs on Linux and macOS; on Windows use WSL, the Windows Subsystem for Linux")
     try:
         code = app(standalone_mode=False, prog_name="classify")
+        sys.stdout.flush()  # here a full disk can still be told
         sys.exit(code if isinstance(code, int) else 0)
     except ShelfmarkError as error:
         _fail(str(error))
@@ -49,22 +50,40 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()
+        console.hush()
         sys.exit(141)
+    except UnicodeEncodeError as error:
+        encoding = sys.getfilesystemencoding()
+        if encoding == "utf-8" and not any("\udc80" <= sign <= "\udcff" for sign in error.object):
+            _fail_as_bug(error)
+        _fail(
+            f"{ascii(error.object)[:100]}: no name of a file in {encoding}, in which they are written here; "
+            + ("rename it" if encoding == "utf-8" else "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+        )
     except OSError as error:
         what = error.strerror or str(error)
+        if error.filename is None and not console.can_write():
+            console.hush()
+            what = f"standard output: {what}"
         _fail(f"{error.filename}: {what}" if error.filename else what)
     except MemoryError as error:
         _fail(f"memory does not suffice ({first_line(error)}); classify doctor shows how much there is")
     except Exception as error:
-        if console.is_verbose():
-            traceback.print_exc()
-        what = f"{type(error).__name__}: {first_line(error)}"
-        _fail(f"a bug of shelfmark's: {what}; please report it with what --verbose and classify doctor show", code=1)
+        _fail_as_bug(error)
 
 
-def _fail(message: str, code: int = 2) -> None:
-    typer.echo(f"classify: {message}", err=True)
+def _fail_as_bug(error: Exception) -> NoReturn:
+    if console.is_verbose():
+        traceback.print_exc()
+    what = f"{type(error).__name__}: {first_line(error)}"
+    _fail(f"a bug of shelfmark's: {what}; please report it with what --verbose and classify doctor show", code=1)
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    try:
+        typer.echo(f"classify: {message}", err=True)
+    except OSError:  # nobody hears it; the code still says it
+        console.hush()
     sys.exit(code)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError
 from catalog.messages import Completion
+from catalog.places import place_named
 from classify.answers import AnswerReader
 from classify.asking import ANSWERS, ask, read_answers, tally, unanswered
 from classify.engines.base import KeepsBooks
@@ -37,7 +37,7 @@ def asked_options(run: RunDirectory) -> dict[str, Any]:
     """
     strategy, options = run.manifest["strategy"], run.manifest["options"]
     checked = find("strategy", STRATEGIES, strategy).options_class(**options)
-    folder = Path(run.manifest["model"] or run.folder / "model")
+    folder = place_named(run.manifest["model"] or run.folder / "model")
     return own_llm(strategy, run.manifest["engine"], run.manifest["engine_options"], folder, checked)
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from catalog.context import stream_joined
 from catalog.errors import ShelfmarkError, nearest
 from catalog.files import read_json, write_json
 from catalog.messages import Prediction, Request
-from catalog.places import labels_beside
+from catalog.places import labels_beside, place_named
 from catalog.products import Products, stream_products
 from classify import questions
 from classify.answers import AnswerReader
@@ -200,7 +199,7 @@ class Run(RunDirectory):
         options = self.manifest["options"]
         if not options.get("calibrate") or (self.folder / HELD_OUT).is_file():
             return
-        if not (Path(self.manifest["model"] or self.folder / "model") / "model.json").is_file():
+        if not (place_named(self.manifest["model"] or self.folder / "model") / "model.json").is_file():
             raise ShelfmarkError(
                 f"{self.folder}: its requests were written for no LLM, and the model is not here to write those about "
                 "held-out rows; resume it where it was made, or begin again with --until requests or --calibrate 0"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.context import join_context
+from catalog.places import place_named
 from catalog.products import join_products, read_products
 from classify.contexts import learns
 from classify.job import training_files
@@ -27,8 +28,8 @@ def fitted(run: RunDirectory) -> Model:
     """
     name, options = run.manifest["strategy"], run.manifest["options"]
     if run.manifest["model"] is not None:
-        run.require_unchanged("model", Path(run.manifest["model"]) / "model.json")
-        return _told(run, load(run.manifest["model"], strategy=name, **options))
+        run.require_unchanged("model", place_named(run.manifest["model"]) / "model.json")
+        return _told(run, load(place_named(run.manifest["model"]), strategy=name, **options))
     own = run.folder / "model"
     if not (own / "model.json").is_file():
         run.timed("fit", lambda: _fit(run, own))
@@ -44,7 +45,7 @@ def _told(run: RunDirectory, model: Model) -> Model:
 
 
 def _fit(run: RunDirectory, out: Path) -> int:
-    places = [Path(place) for place in run.manifest["train"]]
+    places = [place_named(place) for place in run.manifest["train"]]
     for name, file in training_files(places).items():
         run.require_unchanged(name, file)
     train = join_products([read_products(place, run.schema, labels=True) for place in places])

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import content_hash, read_json, temporary_name, write_json
+from catalog.places import place_named
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED, LOST
@@ -110,12 +111,12 @@ class RunDirectory:
     @property
     def test(self) -> Path:
         """The run's own copy of the products."""
-        return self.folder / str(self.manifest["test"])
+        return self.folder / place_named(self.manifest["test"])
 
     @property
     def context(self) -> Path | None:
         """The run's own copy of what the web says of products; None where it was given none."""
-        return self.folder / str(self.manifest["context"]["file"]) if "context" in self.manifest else None
+        return self.folder / place_named(self.manifest["context"]["file"]) if "context" in self.manifest else None
 
     @property
     def predictions(self) -> Path:
