@@ -52,6 +52,11 @@ def main() -> None:
     except BrokenPipeError:
         console.hush()
         sys.exit(141)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # the option parser makes it a 1, which is a bug's
+            console.hush()
+            sys.exit(141)
+        raise
     except UnicodeEncodeError as error:
         encoding = sys.getfilesystemencoding()
         if encoding == "utf-8" and not any("\udc80" <= sign <= "\udcff" for sign in error.object):

@@ -1,5 +1,6 @@
 """Files of rows with one thing wrong, or several: seeded, and aware of how CSV, JSON, Parquet and TOML are built."""
 
+import contextlib
 import csv
 import io
 import json
@@ -110,11 +111,12 @@ def parquet(rows: Sequence[Row], chance: random.Random) -> bytes:
             # Text that is not UTF-8, and days that no calendar of Python's has.
             columns[at] = pa.array([b"\xff\xfe"] * len(rows)).view(pa.string())
         elif kind == 3:
-            columns[at] = pa.array([2**62] * len(rows)).cast(pa.timestamp("s", chance.choice([None, "No/Where"])))
+            columns[at] = pa.array([2**60] * len(rows)).cast(pa.timestamp("us", chance.choice([None, "No/Where"])))
         elif kind == 4:
             columns[at] = pa.array([[("a", 1)]] * len(rows), pa.map_(pa.string(), pa.int64()))
         else:
-            columns[at] = columns[at].dictionary_encode()
+            with contextlib.suppress(pa.ArrowException):  # nested ones cannot be
+                columns[at] = columns[at].dictionary_encode()
     out = io.BytesIO()
     whole = pa.Table.from_arrays(columns, names=names)
     pq.write_table(whole.slice(0, chance.choice([0, len(rows)])), out)

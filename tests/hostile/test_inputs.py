@@ -110,7 +110,7 @@ def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suf
 def test_a_quote_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MOST_LINE", 1 << 16)
     path = write(tmp_path / "a.csv", 'a,b\n1,2\n3,"4\n' + "5,6\n" * 50_000)
-    assert "line 3: not CSV (a row of more than" in lines_of(path)
+    assert "line 3: not CSV (a row of more than" in refusal(lambda: list(read_table(path)))
 
 
 def test_gzipped_text_that_swells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_what_is_no_id(value: Any) -> None:
 
 STRANGE = {
     "not UTF-8": pa.array([b"\xff\xfe"] * 2).view(pa.string()),
-    "no year of Python's": pa.array([2**62] * 2).cast(pa.timestamp("s")),
+    "no year of Python's": pa.array([2**60] * 2).cast(pa.timestamp("us")),
     "no time zone": pa.array([1, 2]).cast(pa.timestamp("s", "No/Where")),
     "decimals": pa.array([1, 2]).cast(pa.decimal128(30, 2)),
     "maps": pa.array([[("a", 1)]] * 2, pa.map_(pa.string(), pa.int64())),
@@ -355,7 +355,7 @@ def run(script: str, folder: Path, **environment: str) -> tuple[int, str]:
         ("ulimit -n 16; $C evaluate a b >o 2>e", 2, "open 16 files"),
         ("$C evaluate a b >&- 2>&-", 2, ""),
         ("$C evaluate a b >o 2>/dev/full", 2, ""),
-        ("$C --help >/dev/full 2>e", 2, "standard output: No space left"),
+        ("$C --help >/dev/full 2>e", 2, "No space left"),
         ("set -o pipefail; $C --help 2>e | true", 141, ""),
         ("LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii $C evaluate d\u00fc/\udcff b >o 2>e", 2, "no such file"),
     ],
