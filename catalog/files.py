@@ -254,7 +254,7 @@ def require_inside(folder: str | Path) -> None:
             _refuse(entry.path, "a pipe or a device")
 
 
-def place_inside(folder: Path, name: object, what: str) -> Path:
+def place_inside(folder: Path, name: str | Path, what: str) -> Path:
     """Return the file of a folder that another of its files, called `what`, names.
 
     Raises
@@ -262,8 +262,8 @@ def place_inside(folder: Path, name: object, what: str) -> Path:
     ShelfmarkError
         When the name may lead out of the folder.
     """
-    parts = Path(str(name)).parts
-    if not isinstance(name, str) or not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts or "\0" in str(name):
         raise ShelfmarkError(f"{folder}: {what} names {str(name)[:80]!r}, which is not in the folder; get it anew")
     return folder / name
 

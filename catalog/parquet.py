@@ -76,7 +76,8 @@ def _opened(path: Path, where: Callable[[], str] = str) -> Iterator[pyarrow.parq
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as table:
+        # Opened here: pyarrow takes no names that are not UTF-8.
+        with open(path, "rb") as stream, pyarrow.parquet.ParquetFile(stream) as table:
             yield table
     # Beside pyarrow's own: names that are not UTF-8, time zones that do not exist.
     except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:

@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from catalog.errors import ShelfmarkError
+
+
+def readable(name: str | Path) -> str:
+    """Return a name of a file, or a word of a command, as text that any file can hold.
+
+    Where a name's bytes are not of the locale's encoding, Python stands in half surrogate pairs for them. Those that
+    are UTF-8 become signs again, others a backslash and their number.
+    """
+    return _bytes(str(name)).decode("utf-8", "backslashreplace")
+
+
+def place_named(name: str | Path) -> Path:
+    """Return the path whose `readable` name this is, in the encoding that names of files have here."""
+    raw = _bytes(str(name))
+    path = Path(os.fsdecode(raw))
+    if b"\\x" in raw and not path.exists():
+        return Path(os.fsdecode(re.sub(rb"\\x([89a-f][0-9a-f])", lambda number: bytes([int(number[1], 16)]), raw)))
+    return path
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a pair that stands for no byte
+        return name.encode("utf-8", "surrogatepass")
 
 
 def features_file(path: Path, name: str) -> Path:

@@ -130,7 +130,7 @@ class Row:
             price = math.nan if isinstance(value, bool) else float(value)
         except OverflowError:
             price = math.inf
-        except (TypeError, ValueError, ArithmeticError):
+        except Exception:  # in a frame, any object may stand here
             raise self.fault(f"{_shown(value)} is not a number; write the price as 3.99", column) from None
         if not math.isfinite(price):
             raise self.fault(f"{_shown(value)} is not a price; leave it empty (null) where it is unknown", column)
@@ -169,7 +169,7 @@ class Row:
             return None
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, ArithmeticError):
+        except Exception:  # in a frame, any object may stand here
             number = math.nan
         if not math.isfinite(number):
             raise self.fault(f"{_shown(value)} is not a number", column)
@@ -182,7 +182,7 @@ class Row:
             return default
         try:
             number = int(value)
-        except (TypeError, ValueError, ArithmeticError):
+        except Exception:  # in a frame, any object may stand here
             number = 0
         if number < 1 or isinstance(value, bool) or (isinstance(value, float) and number != value):
             raise self.fault(f"{_shown(value)} is not a whole number of at least 1", column)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -43,6 +43,7 @@ def main() -> None:
         _fail("shelfmark runs on Linux and macOS; on Windows use WSL, the Windows Subsystem for Linux")
     try:
         code = app(standalone_mode=False, prog_name="classify")
+        sys.stdout.flush()  # here a full disk can still be told
         sys.exit(code if isinstance(code, int) else 0)
     except ShelfmarkError as error:
         _fail(str(error))
@@ -51,26 +52,45 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()
+        console.hush()
         sys.exit(141)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # the option parser makes it a 1, which is a bug's
+            console.hush()
+            sys.exit(141)
+        raise
+    except UnicodeEncodeError as error:
+        encoding = sys.getfilesystemencoding()
+        if encoding == "utf-8" and not any("\udc80" <= sign <= "\udcff" for sign in error.object):
+            _fail_as_bug(error)
+        _fail(
+            f"{ascii(error.object)[:100]}: no name of a file in {encoding}, in which they are written here; "
+            + ("rename it" if encoding == "utf-8" else "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+        )
     except OSError as error:
         what = error.strerror or str(error)
+        if error.filename is None and not console.can_write():
+            console.hush()
+            what = f"standard output: {what}"
         _fail(f"{error.filename}: {what}" if error.filename else what)
-    except UnicodeEncodeError as error:  # a file's name holds bytes that are no UTF-8, and is to be written down
-        before, after = error.object[: error.start].rpartition('"')[2], error.object[error.start :].partition('"')[0]
-        name = f"{before[-200:]}{after[:200]}"
-        _fail(f"{name}: a name that is not UTF-8 cannot be written down; rename the file or the folder")
     except MemoryError as error:
         _fail(f"memory does not suffice ({first_line(error)}); classify doctor shows how much there is")
     except Exception as error:
-        if console.is_verbose():
-            console.say(traceback.format_exc().rstrip("\n"), err=True, lines=True)
-        what = f"{type(error).__name__}: {first_line(error)}"
-        _fail(f"a bug of shelfmark's: {what}; please report it with what --verbose and classify doctor show", code=1)
+        _fail_as_bug(error)
 
 
-def _fail(message: str, code: int = 2) -> None:
-    console.say(f"classify: {message}", err=True)
+def _fail_as_bug(error: Exception) -> NoReturn:
+    if console.is_verbose():
+        console.say(traceback.format_exc().rstrip("\n"), err=True, lines=True)
+    what = f"{type(error).__name__}: {first_line(error)}"
+    _fail(f"a bug of shelfmark's: {what}; please report it with what --verbose and classify doctor show", code=1)
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    try:
+        console.say(f"classify: {message}", err=True)
+    except OSError:  # nobody hears it; the code still says it
+        console.hush()
     sys.exit(code)
 
 

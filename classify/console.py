@@ -9,7 +9,9 @@ of a result, its path alone. With ``--verbose`` each stage tells how long it too
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -59,8 +61,34 @@ def settle(*, verbose: bool = False, quiet: bool = False) -> None:
 
 
 def reset() -> None:
-    """Begin anew: neither more nor less."""
+    """Begin anew: neither more nor less, on streams that can take any text."""
     _LEVEL["said"] = 0
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who began the process: what is printed goes nowhere
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- until the process ends
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):  # a name of a file may hold what no encoding can write
+            stream.reconfigure(errors="backslashreplace")
+
+
+def can_write() -> bool:
+    """Tell whether what was printed can be written to standard output."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
+def hush() -> None:
+    """Have what is still to be printed go nowhere, so that Python does not try once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def is_quiet() -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from catalog.errors import ShelfmarkError, first_line
+from catalog.places import place_named
 from catalog.toml_reader import read_toml
 
 FILE = Path(__file__).with_name("prices.toml")
@@ -83,7 +84,7 @@ def load_prices(path: str | Path | None = None) -> Prices:
         When the file is missing, no TOML, or has something that is no price.
     """
     known = _read(FILE)
-    return Prices({**known, **(_read(Path(path)) if path else {})})
+    return Prices({**known, **(_read(place_named(path)) if path else {})})
 
 
 def _read(path: Path) -> dict[str, Price]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.files import atomic_write
-from catalog.places import features_file, labels_beside
+from catalog.places import features_file, labels_beside, place_named, readable
 from catalog.products import read_products, stream_products
 from classify.contexts import count_known
 from classify.job import Job
@@ -36,18 +36,18 @@ def copy_inputs(job: Job, folder: Path) -> dict[str, Any]:
     known = None if job.context is None else count_known(job.context, test, job.schema, job.limit)
     place = folder / INPUTS
     place.mkdir(parents=True, exist_ok=True)
-    about: dict[str, Any] = {"rows": rows, "test": f"{INPUTS}/{_copy(test, place).name}"}
+    about: dict[str, Any] = {"rows": rows, "test": f"{INPUTS}/{readable(_copy(test, place).name)}"}
     if labels is not None:
         _copy(labels, place)
     if job.context is not None:
         (place / "context").mkdir(exist_ok=True)
         cache = _copy(job.context, place / "context")
-        about["context"] = {"file": f"{INPUTS}/context/{cache.name}", "products": known}
+        about["context"] = {"file": f"{INPUTS}/context/{readable(cache.name)}", "products": known}
     return about
 
 
 def _copy(source: Path, folder: Path) -> Path:
-    target = folder / source.name
+    target = folder / place_named(readable(source.name))
     with open(source, "rb") as content, atomic_write(target, binary=True, packed=True) as out:
         shutil.copyfileobj(content, out)
     return target

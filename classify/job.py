@@ -9,7 +9,7 @@ from typing import Any
 
 from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import content_hash
-from catalog.places import features_file, labels_beside
+from catalog.places import features_file, labels_beside, readable
 from catalog.schema import Schema
 from classify.engines.base import EngineOptions
 from classify.model import describe
@@ -97,13 +97,13 @@ class Job:
             "engine_options": answering,
             "gpu_price": self.gpu_price,
             "max_cost": self.max_cost,
-            "prices": self.prices and str(Path(self.prices).resolve()),
+            "prices": self.prices and readable(Path(self.prices).resolve()),
             "schema": self.schema.to_dict(),
             "options": self.options,
             "seed": self.seed,
             "limit": self.limit,
-            "train": [str(path.resolve()) for path in self.train],
-            "model": None if self.model is None else str(self.model.resolve()),
+            "train": [readable(path.resolve()) for path in self.train],
+            "model": None if self.model is None else readable(self.model.resolve()),
             "inputs": inputs,
         }
 

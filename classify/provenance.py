@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from catalog.places import readable
+
 PACKAGES = ("shelfmark", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "faiss-cpu", "rapidfuzz")
 
 
@@ -21,7 +23,7 @@ def provenance() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[name] = "unknown"
     return {
-        "command": [Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])],
+        "command": [readable(word) for word in (Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:]))],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": versions,

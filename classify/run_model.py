@@ -9,6 +9,7 @@ from typing import Any
 from catalog.context import join_context
 from catalog.errors import ShelfmarkError
 from catalog.files import content_hash
+from catalog.places import place_named
 from catalog.products import join_products, read_products
 from classify.contexts import learns
 from classify.job import training_files
@@ -47,7 +48,7 @@ def _told(run: RunDirectory, model: Model) -> Model:
 
 
 def _fit(run: RunDirectory, out: Path) -> int:
-    places = [Path(place) for place in run.manifest["train"]]
+    places = [place_named(place) for place in run.manifest["train"]]
     for name, file in training_files(places).items():
         run.require_unchanged(name, file)
     train = join_products([read_products(place, run.schema, labels=True) for place in places])

@@ -23,6 +23,7 @@ from catalog.files import (
     temporary_name,
     write_json,
 )
+from catalog.places import place_named
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED, LOST
@@ -158,8 +159,9 @@ class RunDirectory:
         given = self.manifest["model"]
         if given is None:
             return self.folder / "model"
-        self.require_unchanged("model", Path(given) / "model.json")
-        return Path(given)
+        place = place_named(given)
+        self.require_unchanged("model", place / "model.json")
+        return place
 
     def _require_named(self, options: dict[str, Any]) -> None:
         require_named(options, self.folder / "manifest.json", trust=self.trust)
@@ -172,14 +174,14 @@ class RunDirectory:
     @property
     def test(self) -> Path:
         """The run's own copy of the products."""
-        return place_inside(self.folder, self.manifest["test"], "the manifest (test)")
+        return place_inside(self.folder, place_named(self.manifest["test"]), "the manifest (test)")
 
     @property
     def context(self) -> Path | None:
         """The run's own copy of what the web says of products; None where it was given none."""
         if "context" not in self.manifest:
             return None
-        return place_inside(self.folder, self.manifest["context"]["file"], "the manifest (context)")
+        return place_inside(self.folder, place_named(self.manifest["context"]["file"]), "the manifest (context)")
 
     @property
     def predictions(self) -> Path:

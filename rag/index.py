@@ -123,7 +123,8 @@ class Index:
         }
         for level, cells in zip(self.schema.levels, zip(*self.labels, strict=True), strict=True):
             columns[f"level.{level}"] = pa.array(list(cells)).dictionary_encode()
-        pq.write_table(pa.table(columns), folder / "rows.parquet")
+        with open(folder / "rows.parquet", "wb") as rows:  # pyarrow takes no names that are not UTF-8
+            pq.write_table(pa.table(columns), rows)
         if self.vectors.sparse is not None:
             for name in ("data", "indices", "indptr"):
                 np.save(folder / f"sparse_{name}.npy", getattr(self.vectors.sparse, name))

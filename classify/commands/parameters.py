@@ -111,6 +111,10 @@ def talks(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(*, verbose: bool, quiet: bool, **values: Any) -> None:
         console.settle(verbose=verbose, quiet=quiet)
+        if function.__name__ != "doctor":  # which shows what there is, and loads no library
+            from classify.limits import check_limits
+
+            check_limits()
         function(**values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
