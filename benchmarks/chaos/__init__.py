@@ -1,0 +1,1 @@
+"""What goes wrong while the command works, on purpose: ``python -m benchmarks.chaos``."""
