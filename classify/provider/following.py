@@ -61,9 +61,9 @@ def follow(provider: Provider, name: str, *, progress: Progress, tell: Callable[
             job = look_up(provider, name)
             for event in _new_events(provider, name, seen):
                 data = data_of(event)
-                step, total = data.get("step"), data.get("total_steps")
-                if event.type == "metrics" or (isinstance(step, int) and isinstance(total, int)):
-                    if count(step) is not None and count(total) is not None:
+                step, total = count(data.get("step")), count(data.get("total_steps"))
+                if event.type == "metrics" or (step is not None and total is not None):
+                    if step is not None and total is not None:
                         advance = advance or stack.enter_context(progress("tune", total))
                         advance(max(0, step - steps))
                         steps = max(steps, step)

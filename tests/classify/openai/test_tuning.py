@@ -224,3 +224,25 @@ def test_events_that_cannot_be_had_end_nothing(bench, order, record, fault):
 def test_a_page_for_people_is_no_api(bench, monkeypatch):
     with pytest.raises(ShelfmarkError, match="no API answers there"):
         Provider().once(lambda api: "<html>")
+
+
+@pytest.mark.parametrize("status", ["", None, 7, "dreaming"])
+def test_a_job_in_no_state_that_there_is(bench, order, record, monkeypatch, status):
+    provider = Provider()
+    name = make_job(provider, record, order)
+    real = type(bench.jobs[0]).as_object
+    monkeypatch.setattr(type(bench.jobs[0]), "as_object", lambda job: {**real(job), "status": status})
+    with pytest.raises(ShelfmarkError, match=f"{name}: the provider shows (no state|a state that there is not)"):
+        follow(provider, name, progress=silent, tell=print, folder="here")
+    assert len(bench.slept) < 40
+
+
+def test_what_is_odd_beside_a_job(bench, order, record, monkeypatch):
+    provider = Provider()
+    name = make_job(provider, record, order)
+    odd = {"trained_tokens": "many", "seed": [], "hyperparameters": "auto", "error": "none", "result_files": {"a": 1}}
+    real = type(bench.jobs[0]).as_object
+    monkeypatch.setattr(type(bench.jobs[0]), "as_object", lambda job: {**real(job), **odd, "id": "../E"})
+    job = follow(provider, name, progress=silent, tell=print, folder="here")
+    assert (job.id, job.status, job.trained_tokens, job.seed) == (name, "succeeded", None, None)
+    assert (job.hyperparameters, job.result_files, loss_curve(provider, job)) == ({}, [], [])
