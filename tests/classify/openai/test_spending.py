@@ -192,5 +192,6 @@ def test_a_part_of_the_rows_costs_a_part(bench, command, both) -> None:
 def test_a_fine_tune_whose_cost_nobody_tells_cost_the_most(tmp_path, actual, paid) -> None:
     cost = {"expected": 0.4, "at_most": 0.5, "actual": actual}
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "tuning.json").write_text(json.dumps({"job": "ftjob-1", "cost": cost}))
+    about = {"job": "ftjob-1", "model": "ft:mine", "most_answer_tokens": 9, "cost": cost}
+    (tmp_path / "model" / "tuning.json").write_text(json.dumps(about))
     assert _paid_for_fit(RunDirectory(tmp_path, {})) == paid
