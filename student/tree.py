@@ -147,8 +147,10 @@ class TreeClassifier:
         among = np.searchsorted(rows, apart[sampled])
         if sampled.any():
             scores = leverage.without_each_other(ridge.score(encoded[apart]), classes[apart])
-            rest = np.setdiff1d(np.arange(len(products)), apart)
-            counted = tally(products.prices[rest], retailers[rest], encoded[rest], targets.take(rest), space)
+            # Rows of no weight and of no shop are not counted; to take the others would copy their encoding.
+            weight, sold = targets.weight.copy(), retailers.copy()
+            weight[apart], sold[apart] = 0, -1
+            counted = tally(products.prices, sold, encoded, replace(targets, weight=weight), space)
             without = replace(judge, evidence=Evidence(counted, space, encoder))
             told = judge_apart(Apart(without, among, scores[sampled]), learned, fold)
         fitted = {
