@@ -172,7 +172,7 @@ def regression(grouped: bool) -> Callable[[Products, Products, Schema], Answers]
         from scipy.optimize import minimize_scalar
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import SGDClassifier
-        from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+        from sklearn.model_selection import GroupShuffleSplit
 
         from student.features import normalise
         from student.texts import text_keys
@@ -184,8 +184,8 @@ def regression(grouped: bool) -> Callable[[Products, Products, Schema], Answers]
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, dtype=np.float32)
         shown = [f"{text} at{shop}" for text, shop in zip(train.texts, train.retailers, strict=True)]
         features = letters.fit_transform(shown)
-        split = (GroupShuffleSplit if grouped else ShuffleSplit)(1, test_size=0.2, random_state=0)
-        fitted_on, held = next(split.split(features, target, text_keys(normalise(train.texts))))
+        groups = text_keys(normalise(train.texts)) if grouped else np.arange(len(train))
+        fitted_on, held = next(GroupShuffleSplit(1, test_size=0.2, random_state=0).split(features, target, groups))
         model = SGDClassifier(loss="log_loss", alpha=1e-6, max_iter=20, tol=None, random_state=0, n_jobs=2)
         model.fit(features[fitted_on], target[fitted_on])
 
