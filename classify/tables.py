@@ -44,8 +44,8 @@ def run_table(run: RunDirectory) -> Table:
         new = calibration.get("new_texts")
         if new:  # of whose text, but for case, order and sizes, training has nothing
             table.add_row("  of new texts alone", f"{new['ece']:.4f}{_interval(new)}")
-        for name, told in _off(calibration.get("by_retailer", {})):
-            gap = f"confidence {told['mean_confidence']:.3f}, right {told['item_accuracy']:.3f}"
+        for name, shop in _off(calibration.get("by_retailer", {})):
+            gap = f"confidence {shop['mean_confidence']:.3f}, right {shop['item_accuracy']:.3f}"
             table.add_row(Text(f"  but for {name}"), gap)
     add_answers(table, manifest)
     if run.finished:
