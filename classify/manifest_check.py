@@ -12,6 +12,7 @@ from catalog.json_reader import checked
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Dollars = Number | None
 FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
 _ABSENT: Any = None
@@ -69,6 +70,20 @@ class _Errors(_Checked):
     ece_after: Share
 
 
+class _Measured(_Checked):
+    rows: Count
+    item_accuracy: Share
+    mean_confidence: Share
+    ece: Share
+    ece_interval: Interval
+
+
+class _Calibration(_Errors):
+    ece_interval: Interval = _ABSENT
+    new_texts: _Measured = _ABSENT
+    by_retailer: dict[str, _Measured] = Field(default_factory=dict)
+
+
 class _Trust(_Errors):
     rows: Count
     answers: Share
@@ -122,7 +137,7 @@ class _Manifest(_Checked):
     reading: _Reading = _ABSENT
     settled: _Settled = _ABSENT
     top_k: _TopK = _ABSENT
-    calibration: _Errors = _ABSENT
+    calibration: _Calibration = _ABSENT
     exported: _Exported = _ABSENT
     started: str = ""
     finished: str = ""
@@ -158,7 +173,7 @@ class _Level(_Checked):
 
 class _Evaluation(_Checked):
     item_accuracy: Share
-    item_accuracy_interval: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    item_accuracy_interval: Interval
     by_level: dict[str, _Level]
     coverage: Share
     answered_item_accuracy: Share | None

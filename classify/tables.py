@@ -15,6 +15,8 @@ from classify.rundir import RunDirectory
 from classify.terminal import shown
 from measure.evaluation import Evaluation
 
+CLEAR = 3.0  # standard errors
+
 
 def _two_columns(title: str) -> Table:
     # `shown`, for what is the user's: square brackets in it are not markup.
@@ -39,7 +41,13 @@ def run_table(run: RunDirectory) -> Table:
     calibration = manifest.get("calibration")
     if calibration:  # measured on rows held out inside training
         before, after = calibration["ece_before"], calibration["ece_after"]
-        table.add_row("calibration error, held out", f"{before:.4f} before, {after:.4f} after")
+        table.add_row("calibration error, held out", f"{before:.4f} before, {after:.4f} after{_interval(calibration)}")
+        new = calibration.get("new_texts")
+        if new:  # of whose text, but for case, order and sizes, training has nothing
+            table.add_row("  of new texts alone", f"{new['ece']:.4f}{_interval(new)}")
+        for name, shop in _off(calibration.get("by_retailer", {})):
+            gap = f"confidence {shop['mean_confidence']:.3f}, right {shop['item_accuracy']:.3f}"
+            table.add_row(shown(f"  but for {name}"), gap)
     add_answers(table, manifest)
     if run.finished:
         file = run.folder / "metrics.json"
@@ -58,6 +66,24 @@ def run_table(run: RunDirectory) -> Table:
 
 
 _NOTHING_ASKED = {"answers": 0, "errors": 0, "prompt_tokens": 0, "completion_tokens": 0, "asked_again": 0}
+
+
+def _interval(measured: dict[str, Any]) -> str:
+    if "ece_interval" not in measured:  # of a model that was fitted before it was told
+        return ""
+    low, high = measured["ece_interval"]
+    return f" ({low:.4f} to {high:.4f})"
+
+
+def _off(retailers: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the retailers whose held-out rows are right clearly more or less often than they were told."""
+    found = []
+    for name, told in retailers.items():
+        right, chance = told["item_accuracy"], told["mean_confidence"]
+        error = (max(right * (1 - right), chance * (1 - chance)) / told["rows"]) ** 0.5
+        if abs(right - chance) > CLEAR * error:
+            found.append((name, told))
+    return found
 
 
 def add_answers(table: Lines, manifest: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 BINS = 15
 FLOOR = 1e-4
+RESAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,32 @@ def expected_calibration_error(confidence: ArrayLike, right: ArrayLike, bins: in
     """
     table = reliability_table(confidence, right, bins)
     return sum(part.rows * abs(part.accuracy - part.confidence) for part in table) / sum(part.rows for part in table)
+
+
+def calibration_error_interval(
+    confidence: ArrayLike, right: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Return a 95% interval of `expected_calibration_error`: the percentiles of its bootstrap.
+
+    The error cannot be below 0, so few rows have a large one by chance alone; so have their resamples.
+
+    Parameters
+    ----------
+    confidence, right
+        As `expected_calibration_error` takes them.
+    resamples : int
+        How many times as many rows are drawn with replacement.
+    seed : int
+        Draws them.
+    """
+    values, hits = checked(confidence, right)
+    random = np.random.default_rng(seed)
+    errors = []
+    for _ in range(resamples):
+        rows = random.integers(len(values), size=len(values))
+        errors.append(expected_calibration_error(values[rows], hits[rows]))
+    low, high = np.quantile([*errors, expected_calibration_error(values, hits)], [0.025, 0.975])
+    return float(low), float(high)
 
 
 def brier_score(confidence: ArrayLike, right: ArrayLike) -> float:

@@ -67,7 +67,9 @@ def answer(
     shares[found.row[order[listed]], ranked[listed]] = block.shares[order[listed]]
     first = order[ranked == 0]
     if len(first):
-        by_level[found.row[first]] = calibration.best(block.level_shares(first, space, levels))
+        by_level[found.row[first]] = calibration.best(
+            block.level_shares(first, space, levels), block.strata[found.row[first]]
+        )
     chances[:, 0] = by_level[:, -1]
     if top_n > 1:
         chances[:, 1:] = calibration.further(shares[:, 1:], chances[:, 0])

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from student.features import Matrix
 from student.labels import Counts, Ids, LabelSpace, Targets
-from student.ridge import Ridge, Scores
+from student.ridge import Scores
 
 UPPERS, LASTS = 14, 12  # best of each that are paired
-# At most so many candidates, each with a joint score at most so far below the row's best. Training rows get more: the
-# networks learn from near misses, and new rows are answered faster without them.
+# At most so many candidates, each with a joint score at most so far below the row's best. The rows that networks learn
+# from get more: they learn from near misses, and new rows are answered faster without them.
 MOST, MARGIN = 30, 0.75
-MOST_TRAINING, MARGIN_TRAINING = 40, 0.9
+MOST_LEARNING, MARGIN_LEARNING = 40, 0.9
 _PRIOR = np.float32(1e-3)
 _SEEN_BONUS = 0.15
-_NEVER = np.float32(-1e3)
+NEVER = np.float32(-1e3)  # the score of a class that no other row has
 
 
 @dataclass
@@ -107,20 +106,24 @@ def _without_own(scores: Scores, classes: Ids, counts: NDArray[np.float32], own:
     for slot in range(weight.shape[1]):  # a soft label may name a class in several slots
         mine += (classes == classes[:, slot, None]) * weight[:, slot, None]
     row, slot_of = np.nonzero((counts[classes] - mine < 1e-6) & (weight > 0))
-    scores[row, classes[row, slot_of]] = _NEVER
+    scores[row, classes[row, slot_of]] = NEVER
 
 
 def propose(
-    encoded: Matrix, ridge: Ridge, space: LabelSpace, pairs: Counts, totals: dict[str, Scores], own: Own | None = None
+    scores: Scores,
+    space: LabelSpace,
+    pairs: Counts,
+    totals: dict[str, Scores],
+    own: Own | None = None,
+    *,
+    learning: bool = False,
 ) -> Candidates:
-    """Choose up to `MOST` pairs for each row (`MOST_TRAINING` for training rows).
+    """Choose up to `MOST` pairs for each row (`MOST_LEARNING` to learn from).
 
     Parameters
     ----------
-    encoded : csr_matrix, shape (rows, BUCKETS)
-        The products.
-    ridge : Ridge
-        Scores all upper paths, followed by all last values.
+    scores : ndarray of float32, shape (rows, classes)
+        Of all upper paths, followed by all last values; it is changed.
     space : LabelSpace
         The classes.
     pairs : Counts
@@ -129,6 +132,8 @@ def propose(
         The weight of each ``upper`` and of each ``last`` in training.
     own : Own, optional
         For training rows: what they put in.
+    learning : bool
+        Choose more: near misses, too.
 
     Returns
     -------
@@ -136,7 +141,6 @@ def propose(
         At least one for each row that is not a training row.
     """
     uppers = len(space.uppers)
-    scores = ridge.score(encoded)
     upper_scores, last_scores = scores[:, :uppers], scores[:, uppers:]
     if own is not None:
         _without_own(upper_scores, own.targets.upper, totals["upper"], own)
@@ -155,10 +159,10 @@ def propose(
             mine = space.key(own.targets.upper[:, slot], own.targets.last[:, slot])
             seen -= (key == mine[:, None, None]) * own.targets.weight[:, slot, None, None]
     joint = (upper_score + last_score + _SEEN_BONUS * (seen > 1e-6)).reshape(len(scores), -1)
-    most, margin = (MOST, MARGIN) if own is None else (MOST_TRAINING, MARGIN_TRAINING)
+    most, margin = (MOST_LEARNING, MARGIN_LEARNING) if learning else (MOST, MARGIN)
     chosen = _best(joint, most)
     near = np.take_along_axis(joint, chosen, axis=1)
-    floor = np.maximum(near.max(axis=1, keepdims=True) - margin, _NEVER / 2)
+    floor = np.maximum(near.max(axis=1, keepdims=True) - margin, NEVER / 2)
     row, place = np.nonzero(near > floor)
     place = chosen[row, place]
     u, b = place // shape[2], place % shape[2]

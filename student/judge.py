@@ -14,6 +14,7 @@ from student.evidence import Evidence
 from student.labels import Ids, LabelSpace
 from student.rerank import Network, Scale, softmax
 from student.ridge import Ridge, Scores
+from student.texts import KnownTexts, stratum
 
 
 @dataclass
@@ -28,11 +29,14 @@ class Judged:
         Add up to at most 1 over a row: the rest stands for "none of them".
     seen : ndarray of bool, shape (candidates,)
         Whether the pair was seen in training (by other rows).
+    strata : ndarray of int64, shape (rows,)
+        Of `texts.stratum`: by what else than its share a path's probability goes.
     """
 
     found: Candidates
     shares: Scores
     seen: NDArray[np.bool_]
+    strata: Ids
 
     def rank(self, policy: Policy) -> tuple[Ids, Ids]:
         """Return the candidates that `policy` allows, best first within each row, and the rank of each, from 0."""
@@ -63,18 +67,35 @@ class Judge:
     evidence: Evidence
     scale: Scale
     networks: list[Network]
+    known: KnownTexts
 
     def judge(self, block: Block) -> Judged:
         """Judge new products."""
         found = self.propose(block)
         scaled = self.scale.apply(self.evidence.weigh(block, found))
         scores = np.stack([network.score(scaled) for network in self.networks]).mean(axis=0)
-        return Judged(found, softmax(scores, found.starts)[found.places], self.seen(found))
+        strata = stratum(block.retailers, self.known.holds(block.lines))
+        return Judged(found, softmax(scores, found.starts)[found.places], self.seen(found), strata)
 
-    def propose(self, block: Block, own: Own | None = None) -> Candidates:
-        """Find candidates; `own` is what the rows put into the model, where they are training rows."""
+    def propose(
+        self, block: Block, own: Own | None = None, *, scores: Scores | None = None, learning: bool = False
+    ) -> Candidates:
+        """Find candidates.
+
+        Parameters
+        ----------
+        block : Block
+            The products.
+        own : Own, optional
+            What they put into the model, where they are training rows.
+        scores : ndarray of float32, shape (rows, classes), optional
+            In place of the ridge's.
+        learning : bool
+            Find more: near misses, too.
+        """
+        scores = self.ridge.score(block.encoded) if scores is None else scores
         evidence = self.evidence
-        return propose(block.encoded, self.ridge, self.space, evidence.tables["pairs"], evidence.totals, own)
+        return propose(scores, self.space, evidence.tables["pairs"], evidence.totals, own, learning=learning)
 
     def seen(self, found: Candidates) -> NDArray[np.bool_]:
         """Tell which candidates are pairs seen in training, by other rows."""

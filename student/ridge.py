@@ -3,7 +3,8 @@
 Least squares on indicators classifies text about as well as a support vector machine, and one factorisation serves
 thousands of classes. Its leave-one-out predictions need no refitting (Allen's PRESS, 1974): with the leverage h of a
 row, its target y and its fitted score f, the score of a model that never saw the row is (f - h y) / (1 - h). That is
-what lets the later stages learn from rows as if those were new.
+what lets the later stages learn from rows as if those were new. For rows that are left out together, the same holds
+with their block H of the hat matrix: y - (I - H)^-1 (y - f).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ FOLDED = 8192  # buckets of the model for more rows: the cost is rows x FOLDED^2
 PENALTY = 0.15
 _DENSE_COLUMNS = 1024
 _BLOCK = 1024
+_MOST_LEVERAGE = 0.9999
+NO_ROWS: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 Scores = NDArray[np.float32]
 
@@ -52,9 +55,44 @@ class Ridge:
         return np.asarray(fold(encoded, self.buckets - (encoded.shape[1] - BUCKETS)) @ self.weights, dtype=np.float32)
 
 
+@dataclass
+class Leverage:
+    """What rows have put into a ridge.
+
+    Attributes
+    ----------
+    each : ndarray of float32, shape (wanted,)
+        The h of each wanted row, in [0, 1).
+    together : ndarray of float32, shape (apart, apart)
+        The block H of the rows that are left out together.
+    """
+
+    each: Scores
+    together: Scores
+
+    def without_each_other(self, fitted: Scores, targets: Matrix) -> Scores:
+        """Return what the rows of `together` would be scored had the model seen none of them.
+
+        Parameters
+        ----------
+        fitted : ndarray of float32, shape (apart, classes)
+            Their scores.
+        targets : csr_matrix, shape (apart, classes)
+            Their weight on each class.
+        """
+        factor = scipy.linalg.lu_factor(np.eye(len(self.together), dtype=np.float32) - self.together)
+        given = targets.toarray()
+        return np.asarray(given - scipy.linalg.lu_solve(factor, given - fitted), dtype=np.float32)
+
+
 def fit_ridge(
-    encoded: Matrix, targets: Matrix, wanted: NDArray[np.int64], *, buckets: int | None = None
-) -> tuple[Ridge, NDArray[np.float32]]:
+    encoded: Matrix,
+    targets: Matrix,
+    wanted: NDArray[np.int64],
+    *,
+    apart: NDArray[np.int64] = NO_ROWS,
+    buckets: int | None = None,
+) -> tuple[Ridge, Leverage]:
     """Fit a ridge regression of class indicators on encoded text.
 
     Parameters
@@ -65,18 +103,19 @@ def fit_ridge(
         Each row's weight on each class: 1 for a hard label.
     wanted : ndarray of int64
         The rows whose leverage is needed.
+    apart : ndarray of int64
+        Rows that are to be left out together.
     buckets : int, optional
         Fold the encoding to so many buckets. By default exact for up to `EXACT_ROWS` rows, else `FOLDED`.
 
     Returns
     -------
     Ridge
-    leverage : ndarray of float32, shape (len(wanted),)
-        The h of the wanted rows, in [0, 1).
+    Leverage
     """
     if buckets is None and encoded.shape[0] <= EXACT_ROWS:
-        return _fit_exact(encoded, targets, wanted)
-    return _fit_folded(fold(encoded, buckets or FOLDED), targets, wanted)
+        return _fit_exact(encoded, targets, wanted, apart)
+    return _fit_folded(fold(encoded, buckets or FOLDED), targets, wanted, apart)
 
 
 def _kernel(encoded: Matrix) -> Scores:
@@ -95,7 +134,9 @@ def _kernel(encoded: Matrix) -> Scores:
     return product
 
 
-def _fit_exact(encoded: Matrix, targets: Matrix, wanted: NDArray[np.int64]) -> tuple[Ridge, NDArray[np.float32]]:
+def _fit_exact(
+    encoded: Matrix, targets: Matrix, wanted: NDArray[np.int64], apart: NDArray[np.int64]
+) -> tuple[Ridge, Leverage]:
     rows = encoded.shape[0]
     matrix = _kernel(encoded)
     matrix[np.arange(rows), np.arange(rows)] += PENALTY
@@ -111,14 +152,17 @@ def _fit_exact(encoded: Matrix, targets: Matrix, wanted: NDArray[np.int64]) -> t
         inverse[start:stop, stop:] = inverse[stop:, start:stop].T
         block = np.tril(inverse[start:stop, start:stop])
         inverse[start:stop, start:stop] = block + np.tril(block, -1).T
-    leverage = 1 - PENALTY * inverse.diagonal()
+    each = (1 - PENALTY * inverse.diagonal()[wanted]).astype(np.float32).clip(0, _MOST_LEVERAGE)
+    together = np.eye(len(apart), dtype=np.float32) - np.float32(PENALTY) * inverse[np.ix_(apart, apart)]
     dual = (targets.T.tocsr() @ inverse).T
     del inverse, factor, matrix
     weights = encoded.T.tocsr() @ np.ascontiguousarray(dual)
-    return Ridge(np.asarray(weights, dtype=np.float32)), leverage[wanted].astype(np.float32).clip(0, 0.9999)
+    return Ridge(np.asarray(weights, dtype=np.float32)), Leverage(each, together)
 
 
-def _fit_folded(encoded: Matrix, targets: Matrix, wanted: NDArray[np.int64]) -> tuple[Ridge, NDArray[np.float32]]:
+def _fit_folded(
+    encoded: Matrix, targets: Matrix, wanted: NDArray[np.int64], apart: NDArray[np.int64]
+) -> tuple[Ridge, Leverage]:
     rows, buckets = encoded.shape
     gram = np.zeros((buckets, buckets), dtype=np.float32, order="F")
     moments = np.zeros((targets.shape[1], buckets), dtype=np.float32)
@@ -136,7 +180,9 @@ def _fit_folded(encoded: Matrix, targets: Matrix, wanted: NDArray[np.int64]) -> 
         dense = encoded[wanted[start : start + step]].toarray()
         half = scipy.linalg.solve_triangular(factor, dense.T, trans="T", check_finite=False, overwrite_b=True)
         leverage[start : start + step] = np.einsum("br,br->r", half, half)
-    return Ridge(np.ascontiguousarray(weights, dtype=np.float32)), leverage.clip(0, 0.9999)
+    half = scipy.linalg.solve_triangular(factor, encoded[apart].toarray().T, trans="T", check_finite=False)
+    made = Ridge(np.ascontiguousarray(weights, dtype=np.float32))
+    return made, Leverage(leverage.clip(0, _MOST_LEVERAGE), np.asarray(half.T @ half, dtype=np.float32))
 
 
 def indicator(classes: NDArray[np.int64], weights: NDArray[np.float32], count: int) -> Matrix:

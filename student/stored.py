@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class StoredCalibration(_Stored):
 
     levels: list[StoredCalibrator]
     others: StoredCalibrator
+    known: list[StoredCalibrator] = Field(default_factory=list)
+    moved: dict[str, list[Annotated[float, Field(ge=-100, le=100)]]] = Field(default_factory=dict)
 
 
 class TreeFacts(_Stored):
@@ -70,7 +72,7 @@ class TreeFacts(_Stored):
     shops: list[str]
     sentences: str
     networks: list[int] = Field(min_length=1)
-    report: dict[str, dict[str, float]]
+    report: dict[str, dict[str, Any]]
     calibrations: dict[Policy, StoredCalibration]
 
     def fault(self) -> str:
@@ -158,7 +160,7 @@ class StoredArrays:
             "idf": _Wanted("<f4", (IDF_SLOTS,), least=0, most=100),
             "weights": _Wanted("<f2", (None, uppers + lasts)),
             "scale_mean": _Wanted("<f4", (WIDTH,)),
-            "scale_deviation": _Wanted("<f4", (WIDTH,), least=1e-9),
+            "scale_deviation": _Wanted("<f4", (WIDTH,), least=1e-9, most=1e10),
             "evidence_price_scale": _Wanted("<f4", (2,)),
             "evidence_total_shop": _Wanted("<f4", (max(len(facts.shops), 1),), least=0, most=_ROWS),
             **{f"evidence_{name}_values": self._values(arrays[f"evidence_{name}_keys"]) for name in TABLES},
@@ -174,6 +176,10 @@ class StoredArrays:
         for name, one in wanted.items():
             arrays[name] = self._array(name, one.dtype, one.shape)
             require_numbers(self._file(name), arrays[name], least=one.least, most=one.most)
+        if "known_texts" in facts.files:  # a model that was fitted before they were kept has none
+            keys = self._array("known_texts", "<u8", (None,))
+            require_rising(self._file("known_texts"), keys, low=0, high=2**64 - 1, strictly=True)
+            arrays["known_texts"] = keys
         buckets = arrays["weights"].shape[0] - meaning
         if not 1 <= buckets <= BUCKETS or buckets & (buckets - 1):
             raise damaged(self._file("weights"), f"{buckets:,} buckets, which is no power of two up to {BUCKETS:,}")

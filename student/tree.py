@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ from student.ridge import Ridge, fit_ridge, indicator
 from student.storage import save_folder
 from student.stored import load_stored
 from student.tallies import tally
-from student.training import calibrate, learn_to_choose
+from student.texts import KnownTexts, text_keys
+from student.training import Apart, Learned, calibrate, judge_apart, judge_left_out, learn_to_choose, rows_apart
 
 DEFAULT_POLICY: Policy = "brand-free"
 RERANK_ROWS = 20_000  # rows that the networks and the calibration learn from
@@ -55,7 +57,7 @@ class TreeClassifier:
         levels: tuple[str, ...],
         judge: Judge,
         calibrations: dict[Policy, Calibration],
-        report: dict[str, dict[str, float]],
+        report: dict[str, dict[str, Any]],
     ) -> None:
         self.levels = levels
         self.judge = judge
@@ -114,30 +116,50 @@ class TreeClassifier:
         tell(0.0, "reading text")
         space, targets = LabelSpace.from_labels(labels, soft)
         encoder = ProductEncoder.fit(products, sentences)
-        encoded, retailers = _encode(encoder, products, lambda share: tell(0.05 + 0.1 * share, "reading text"))
+        encoded, retailers, keys = _encode(encoder, products, lambda share: tell(0.05 + 0.1 * share, "reading text"))
 
         tell(0.15, "scoring classes")
         random = np.random.default_rng(seed)
         rows = np.sort(random.permutation(len(products))[:RERANK_ROWS])
+        texts, groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+        known = sizes[groups] > 1
+        apart = rows_apart(groups, known, seed)
         uppers, lasts = len(space.uppers), len(space.lasts)
         both = np.concatenate([targets.upper, uppers + targets.last], axis=1)
         twice = np.concatenate([targets.weight, targets.weight], axis=1)
-        ridge, leverage = fit_ridge(encoded, indicator(both, twice, uppers + lasts), rows)
+        classes = indicator(both, twice, uppers + lasts)
+        ridge, leverage = fit_ridge(encoded, classes, rows, apart=apart)
 
         tell(0.7, "weighing candidates")
         evidence = Evidence(tally(products.prices, retailers, encoded, targets, space), space, encoder)
-        judge = Judge(space, encoder, ridge, evidence, Scale.empty(), [])
-        mine = targets.take(rows)
-        judged = learn_to_choose(
-            judge,
+        judge = Judge(space, encoder, ridge, evidence, Scale.empty(), [], KnownTexts(texts))
+        learned = Learned(
             products.take(rows),
-            mine,
-            leverage,
-            seed=seed,
-            tell=lambda share: tell(0.7 + 0.25 * share, "learning to choose"),
+            targets.take(rows),
+            leverage.each,
+            np.unique(groups[rows], return_inverse=True)[1],
+            known[rows],
         )
-        tell(0.95, "calibrating")
-        fitted = {policy: calibrate(judged, mine, space, len(schema.levels), policy) for policy in POLICIES}
+        fold = learn_to_choose(
+            judge, learned, seed=seed, tell=lambda share: tell(0.7 + 0.2 * share, "learning to choose")
+        )
+        tell(0.9, "calibrating")
+        judged = judge_left_out(judge, learned, fold)
+        told: list[Judged] = []
+        sampled = np.isin(apart, rows)
+        among = np.searchsorted(rows, apart[sampled])
+        if sampled.any():
+            scores = leverage.without_each_other(ridge.score(encoded[apart]), classes[apart])
+            # Rows of no weight and of no shop are not counted; to take the others would copy their encoding.
+            weight, sold = targets.weight.copy(), retailers.copy()
+            weight[apart], sold[apart] = 0, -1
+            counted = tally(products.prices, sold, encoded, replace(targets, weight=weight), space)
+            without = replace(judge, evidence=Evidence(counted, space, encoder))
+            told = judge_apart(Apart(without, among, scores[sampled]), learned, fold)
+        fitted = {
+            policy: calibrate(judged, told, among, learned, space, schema.levels, encoder.shops, policy, seed)
+            for policy in POLICIES
+        }
         # Rounded as they are stored, so that a model read back says the same.
         ridge.weights = ridge.weights.astype(np.float16).astype(np.float32)
         tell(1.0, "done")
@@ -217,6 +239,7 @@ class TreeClassifier:
         judge = self.judge
         arrays: dict[str, NDArray[Any]] = {f"evidence_{name}": array for name, array in judge.evidence.arrays.items()}
         arrays["idf"] = judge.encoder.text.idf
+        arrays["known_texts"] = judge.known.keys
         arrays["weights"] = judge.ridge.weights.astype(np.float16)
         arrays["scale_mean"], arrays["scale_deviation"] = judge.scale.mean, judge.scale.deviation
         for turn, network in enumerate(judge.networks):
@@ -264,18 +287,19 @@ class TreeClassifier:
         if not evidence.fits_encoder():
             raise damaged(file, f"sentences: {facts.sentences} is another encoder than it was fitted with")
         scale = Scale(arrays["scale_mean"], arrays["scale_deviation"])
-        judge = Judge(space, encoder, ridge, evidence, scale, networks)
+        known = KnownTexts(arrays["known_texts"]) if "known_texts" in arrays else KnownTexts.none()
+        judge = Judge(space, encoder, ridge, evidence, scale, networks, known)
         return cls(tuple(facts.levels), judge, calibrations, facts.report)
 
 
 def _encode(
     encoder: ProductEncoder, products: Products, tell: Callable[[float], None]
-) -> tuple[Matrix, NDArray[np.int64]]:
-    def parts() -> Iterator[tuple[Matrix, NDArray[np.int64]]]:
+) -> tuple[Matrix, NDArray[np.int64], NDArray[np.uint64]]:
+    def parts() -> Iterator[tuple[Matrix, NDArray[np.int64], NDArray[np.uint64]]]:
         for start in range(0, len(products), BLOCK_ROWS):
             block = encoder.encode(products.take(np.arange(start, min(start + BLOCK_ROWS, len(products)))))
             tell(start / len(products))
-            yield block.encoded, block.retailers
+            yield block.encoded, block.retailers, text_keys(block.lines)
 
-    matrices, retailers = zip(*parts(), strict=True)
-    return sp.vstack(matrices, format="csr"), np.concatenate(retailers)
+    matrices, retailers, keys = zip(*parts(), strict=True)
+    return sp.vstack(matrices, format="csr"), np.concatenate(retailers), np.concatenate(keys)

@@ -33,7 +33,20 @@ def test_the_job_end_to_end(command, shop, lines, tmp_path: Path) -> None:
         path, chance = row["top"][0]
         assert path == [row[level] for level in shop.schema.levels]
         assert chance == row["confidence"]
-    assert {"ece_before", "ece_after"} <= json.loads((run / "manifest.json").read_text())["calibration"].keys()
+    manifest = json.loads((run / "manifest.json").read_text())
+    calibration = manifest["calibration"]
+    assert {"ece_before", "ece_after"} <= calibration.keys()
+    low, high = calibration["ece_interval"]
+    assert low <= calibration["ece_after"] <= high
+    assert f"({low:.4f} to {high:.4f})" in " ".join(done.out.split())
+    assert list(calibration["by_level"]) == list(shop.schema.levels)
+    # A retailer that is off all the same has a line of its own.
+    told = {"rows": 400, "item_accuracy": 0.55, "mean_confidence": 0.71}
+    manifest["calibration"]["by_retailer"] = {"[off]": told, "fine": {**told, "mean_confidence": 0.56}}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    again = command("resume", run)
+    assert "but for [off]" in again.out
+    assert "fine" not in again.out
     assert not (run / "requests.jsonl").exists()
     assert command("submit", run).code == 0
 

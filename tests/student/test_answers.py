@@ -9,6 +9,7 @@ from student.calibrate import Calibration
 from student.candidates import Candidates
 from student.judge import Judge, Judged
 from student.labels import Counts, LabelSpace
+from student.texts import KnownTexts
 
 AS_IT_IS = Calibration([Calibrator.identity()] * 2, Calibrator.identity())
 
@@ -18,7 +19,7 @@ def judge() -> Judge:
     """Knows the paths a-x (once), a-y (three times) and b-x (once)."""
     space = LabelSpace([("a",), ("b",)], ["x", "y"])
     pairs = Counts(space.key(np.array([0, 0, 1]), np.array([0, 1, 0])), np.array([1, 3, 1], dtype=np.float32))
-    return Judge(space, None, None, SimpleNamespace(tables={"pairs": pairs}), None, [])
+    return Judge(space, None, None, SimpleNamespace(tables={"pairs": pairs}), None, [], KnownTexts.none())
 
 
 def judged(upper: list[int], last: list[int], shares: list[float], seen: list[bool]) -> Judged:
@@ -26,7 +27,7 @@ def judged(upper: list[int], last: list[int], shares: list[float], seen: list[bo
     none = np.zeros(len(upper), dtype=np.float32)
     row = np.zeros(len(upper), dtype=np.int64)
     found = Candidates(1, row, np.array(upper), np.array(last), none, none, np.zeros((5, len(upper)), np.float32))
-    return Judged(found, np.array(shares, dtype=np.float32), np.array(seen))
+    return Judged(found, np.array(shares, dtype=np.float32), np.array(seen), np.zeros(1, dtype=np.int64))
 
 
 def test_the_best_come_first_and_upper_levels_gather_shares(judge: Judge) -> None:

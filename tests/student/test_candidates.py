@@ -35,7 +35,7 @@ def fitted():
         "upper": np.bincount(targets.upper[:, 0], minlength=uppers).astype(np.float32),
         "last": np.bincount(targets.last[:, 0], minlength=lasts).astype(np.float32),
     }
-    return encoder, ridge, space, pairs, totals, Own(targets, leverage)
+    return encoder, ridge, space, pairs, totals, Own(targets, leverage.each)
 
 
 def paths(found, space: LabelSpace, row: int) -> list[tuple[str, ...]]:
@@ -45,7 +45,7 @@ def paths(found, space: LabelSpace, row: int) -> list[tuple[str, ...]]:
 
 def test_new_pairs_of_known_parts_are_proposed(fitted) -> None:
     encoder, ridge, space, pairs, totals, _ = fitted
-    found = propose(encode(encoder, ["zeta milk", ""]), ridge, space, pairs, totals)
+    found = propose(ridge.score(encode(encoder, ["zeta milk", ""])), space, pairs, totals)
     assert ("d", "milk", "zeta") in paths(found, space, 0)
     assert paths(found, space, 1)  # empty text has candidates, too
     assert np.bincount(found.row).max() <= MOST
@@ -55,7 +55,7 @@ def test_new_pairs_of_known_parts_are_proposed(fitted) -> None:
 
 def test_a_training_row_does_not_vouch_for_its_own_classes(fitted) -> None:
     encoder, ridge, space, pairs, totals, own = fitted
-    found = propose(encode(encoder, TEXTS), ridge, space, pairs, totals, own)
+    found = propose(ridge.score(encode(encoder, TEXTS)), space, pairs, totals, own)
     assert LABELS[4] not in paths(found, space, 4)  # no other row has them
     assert LABELS[2] in paths(found, space, 2)  # another row has
     mine = [
@@ -66,5 +66,5 @@ def test_a_training_row_does_not_vouch_for_its_own_classes(fitted) -> None:
 
 def test_places_leave_one_for_none_of_them(fitted) -> None:
     encoder, ridge, space, pairs, totals, _ = fitted
-    found = propose(encode(encoder, TEXTS), ridge, space, pairs, totals)
+    found = propose(ridge.score(encode(encoder, TEXTS)), space, pairs, totals)
     assert found.starts[-1] == len(found) + found.rows
