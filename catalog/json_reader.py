@@ -137,4 +137,5 @@ def _finite(text: str) -> float:
 # Made once: json.loads would build a decoder for each line.
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
 _ROWS = json.JSONDecoder(object_pairs_hook=_unique)
-_SCAN = json.JSONDecoder().scan_once
+_PLAIN: Any = json.JSONDecoder()
+_SCAN = _PLAIN.scan_once

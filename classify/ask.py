@@ -16,6 +16,8 @@ from classify.recorded_lines import read_predictions
 from classify.run import Run
 from rag.ngram import NgramEncoder
 
+MOST_ROWS = 10_000
+"""Rows that may be asked for: choosing them takes their number squared."""
 POOL = 20  # of the most doubtful rows, so many times as many as asked for are looked at
 
 
@@ -73,6 +75,8 @@ def ask(run: Run, rows: int, out: Path) -> int:
     ShelfmarkError
         When the run has no predictions, or `out` exists: it may hold somebody's work.
     """
+    if rows > MOST_ROWS:
+        raise ShelfmarkError(f"--rows {rows:,}: {MOST_ROWS:,} at most can be chosen")
     if not run.predictions.is_file():
         raise ShelfmarkError(f"{run.folder}: no predictions yet; finish it with classify resume {run.folder}")
     if out.exists():

@@ -219,7 +219,7 @@ def fit(
         options = context_options(strategy, options, Path(context))
     checked = check_options(chosen.options_class, strategy, options)
     name_all(checked.model_dump())
-    parts: Sequence[Table] = list(train) if isinstance(train, list | tuple) else [train]
+    parts: list[Any] = list(train) if isinstance(train, list | tuple) else [train]
     if not parts:
         raise ShelfmarkError("nothing to train on: give a frame, a file or products, or several of these")
     products = join_products([_products(part, schema, labels=True) for part in parts])
