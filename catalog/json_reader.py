@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import lru_cache
-from typing import Any, NoReturn, TypeVar, cast
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from catalog.errors import ShelfmarkError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
@@ -94,6 +95,8 @@ def checked(kind: type[T], value: Any, place: str, advice: str) -> T:
     ShelfmarkError
         When it is something else: the place, the first field that is wrong, and the advice.
     """
+    from pydantic import ValidationError  # when used: the command answers --help without it
+
     try:
         whole: T = _adapter(cast(Any, kind)).validate_python(value)
         return whole
@@ -105,6 +108,8 @@ def checked(kind: type[T], value: Any, place: str, advice: str) -> T:
 
 @lru_cache(maxsize=128)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)
 
 
