@@ -60,7 +60,8 @@ def nearest_place(path: str | Path) -> str:
     return "" if found is None else f" (did you mean '{found}'?)"
 
 
-def _near(path: Path) -> Path | None:
+def _near(wanted: Path) -> Path | None:
+    path = wanted
     while not path.parent.is_dir():
         if path.parent == path:
             return None
@@ -71,7 +72,10 @@ def _near(path: Path) -> Path | None:
     except OSError:
         return None
     found = path.parent / close
-    return found if close and found != path else None
+    if not close or found == path:
+        return None
+    inside = found / wanted.relative_to(path)  # what was meant may stand in the folder that was misspelt
+    return inside if inside.exists() else found
 
 
 def require(module: str, extra: str) -> ModuleType:

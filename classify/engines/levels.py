@@ -124,7 +124,7 @@ class LevelsEngine:
         scores: dict[str, float] = {}
         for path, score in zip(descent.request.candidates, descent.request.scores, strict=True):
             if path[:level] == descent.path:
-                scores[path[level]] = scores.get(path[level], 0.0) + score
+                scores[path[level]] = min(scores.get(path[level], 0.0) + score, 1.0)
         if not scores:
             children = self._taxonomy.children(descent.path)[:MOST_CHOICES]
             scores = dict.fromkeys(children, 1 / max(len(children), 1))

@@ -106,7 +106,11 @@ def seen(batch: Any) -> Seen:
         code=said(first.get("code")),
         reason=said(first.get("message")),
         line=count(first.get("line")) or 0,
-        told={name: text for name, text in _dict(value.get("metadata")).items() if isinstance(text, str)},
+        told={
+            writable(name): writable(text)
+            for name, text in _dict(value.get("metadata")).items()
+            if isinstance(text, str)
+        },
     )
 
 

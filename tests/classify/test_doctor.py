@@ -16,7 +16,7 @@ from classify.names import ENGINES, STRATEGIES
 ROOT = Path(__file__).parents[2]
 SECRET = "sk-a-secret-that-nobody-may-see"
 # Variables that are no keys: where caches are, and what libraries and our own processes are told.
-NO_KEYS = {"SHELFMARK_CACHE", "XDG_CACHE_HOME", "RANK", "PARENT"}
+NO_KEYS = {"SHELFMARK_CACHE", "XDG_CACHE_HOME", "XDG_STATE_HOME", "RANK", "PARENT"}
 
 
 def test_it_shows_the_machine_and_no_key(command, monkeypatch) -> None:

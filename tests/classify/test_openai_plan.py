@@ -10,6 +10,7 @@ from catalog.extras import install_command
 from catalog.messages import Completion
 from catalog.schema import SEPARATOR
 from classify.asking import ANSWERS
+from classify.authority import name_all
 from classify.lines import GrowingLines
 from classify.rundir import RunDirectory
 from classify.token_counts import TokenCounts, token_counts
@@ -271,6 +272,7 @@ def test_what_the_run_was_told_of_money_stands(command, asked, tmp_path) -> None
     file.write_text("[own]\ninput = 1e6\noutput = 0\nbatch = 1\n")
     run = RunDirectory.open(asked)
     run.record(max_cost=2.0, prices=str(file))
+    name_all({"prices": str(file)})  # as the job that was told of them does
     done = command("plan", "--run", asked, "--llm", "own", "--json")
     value = json.loads(done.out)["prediction"]
     assert value["dollars"]["most"] == value["read"]["most"]

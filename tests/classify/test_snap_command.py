@@ -115,8 +115,9 @@ def as_completions(folder):
 
 def as_run(folder):
     names = [f"{name}-1f3a9cd{at}" for at, name in enumerate(SAID)]
-    requests = [{"id": name, "messages": [{}], "candidates": []} for name in names]
-    requests[0] |= {"messages": [], "candidates": [list(PATHS[0])]}
+    turn = {"role": "user", "content": "?"}
+    requests = [{"id": name, "messages": [turn], "candidates": []} for name in names]
+    requests[0] |= {"messages": [], "candidates": [list(PATHS[0])], "scores": [0.9]}
     answers = [{"id": name, "text": text} for name, text in zip(names, SAID.values(), strict=True)][1:]
     held = {"id": "x-00000000", "text": "pantry__beans__beans baked__heinz"}
     (folder / "run").mkdir()

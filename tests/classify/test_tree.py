@@ -41,7 +41,7 @@ def test_the_job_end_to_end(command, shop, lines, tmp_path: Path) -> None:
     assert f"({low:.4f} to {high:.4f})" in " ".join(done.out.split())
     assert list(calibration["by_level"]) == list(shop.schema.levels)
     # A retailer that is off all the same has a line of its own.
-    told = {"rows": 400, "item_accuracy": 0.55, "mean_confidence": 0.71}
+    told = {"rows": 400, "item_accuracy": 0.55, "mean_confidence": 0.71, "ece": 0.16, "ece_interval": [0.12, 0.2]}
     manifest["calibration"]["by_retailer"] = {"[off]": told, "fine": {**told, "mean_confidence": 0.56}}
     (run / "manifest.json").write_text(json.dumps(manifest))
     again = command("resume", run)

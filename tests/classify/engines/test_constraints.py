@@ -4,7 +4,10 @@ from catalog.messages import Request
 from classify.engines.constraints import JSON_LINE, answers, choices, json_schema, messages
 
 ASKED = Request(
-    "1-a", [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], [("é", 'x"y'), ("a", "b")]
+    "1-a",
+    [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}],
+    [("é", 'x"y'), ("a", "b")],
+    [0.6, 0.4],
 )
 
 
