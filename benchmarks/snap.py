@@ -32,8 +32,8 @@ from catalog.machine import cores
 from catalog.messages import LabelPath
 from catalog.products import Products, read_products
 from catalog.sample import sample_products
-from catalog.schema import PRESETS, SEPARATOR
-from catalog.taxonomy import POLICIES, Taxonomy
+from catalog.schema import POLICIES, PRESETS, SEPARATOR
+from catalog.taxonomy import Taxonomy
 from postprocess import Snapper, read_answers
 from postprocess.parse import parse
 from postprocess.readings import answered, first_reading

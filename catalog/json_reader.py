@@ -82,7 +82,7 @@ def checked(kind: type[T], value: Any, place: str, advice: str) -> T:
     Parameters
     ----------
     kind : type
-        What it must be. It is compared strictly: text is no number.
+        What it must be. A model says itself how strictly its types are compared (``strict=True``, `pydantic.Strict`).
     value
         Decoded JSON.
     place : str

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.toml_reader import read_toml
 
+Policy = Literal["path", "brand-free"]
+"""Which paths are valid: those seen in training; or seen paths above the brand, with any known brand."""
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 SEPARATOR = "__"
 MOST_COLUMNS = 100
 """Columns that a schema names, at most."""

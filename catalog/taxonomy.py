@@ -6,16 +6,13 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from catalog.messages import LabelPath
-from catalog.schema import SEPARATOR, Schema, load_schema
+from catalog.schema import SEPARATOR, Policy, Schema, load_schema
 from catalog.tables import OTHER_NAMES, read_table
-
-Policy = Literal["path", "brand-free"]
-POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
 class Taxonomy:

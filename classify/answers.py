@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from catalog.messages import Completion, LabelPath, Prediction, Request, Status
 from catalog.products import Products
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.schema import Policy
+from catalog.taxonomy import Taxonomy
 from classify.joint import Joint
 from classify.trust import Trust
 from postprocess import Snapper

@@ -19,8 +19,8 @@ from pathlib import Path
 from catalog.errors import ShelfmarkError
 from catalog.files import owned, read_json
 from catalog.messages import LabelPath
-from catalog.schema import Schema
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.schema import Policy, Schema
+from catalog.taxonomy import Taxonomy
 from classify import console
 from classify.progress import Progress, bar, silent
 from finetune.job import TrainingJob

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError, check_installed, nearest
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.schema import Policy
+from catalog.taxonomy import Taxonomy
 from classify.engines.forms import AnswerForm
 from classify.names import ENGINES, STRATEGIES
 from classify.strategies.base import check_options

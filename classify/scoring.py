@@ -15,9 +15,9 @@ from catalog.frames import frame_rows
 from catalog.messages import LabelPath, RowId
 from catalog.places import features_file, is_features, labels_beside
 from catalog.products import read_labels
-from catalog.schema import Schema, load_schema
+from catalog.schema import Policy, Schema, load_schema
 from catalog.tables import OTHER_NAMES, Row, read_table
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.taxonomy import Taxonomy
 from classify.rundir import RunDirectory
 from measure.evaluation import Evaluation
 from measure.evaluation import evaluate as compare

@@ -16,7 +16,7 @@ from catalog.errors import ShelfmarkError
 from catalog.files import read_json_as, write_json
 from catalog.messages import LabelPath
 from catalog.products import Products
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from classify.choice import SOURCE_FIGURES, Choice, Figures, source_figures
 from rag.crossencoder import POOL, Reranker
 from rag.index import Index

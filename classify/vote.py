@@ -11,7 +11,8 @@ from pathlib import Path
 from catalog.errors import ShelfmarkError
 from catalog.files import atomic_folder, content_hash, write_json
 from catalog.messages import LabelPath, Prediction, RowId
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.schema import Policy
+from catalog.taxonomy import Taxonomy
 from classify.lines import GrowingLines
 from classify.provenance import provenance
 from classify.recorded_lines import Predicted, read_predictions

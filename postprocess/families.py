@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from postprocess.forms import form_key
 from postprocess.lexicon import Ids, Lexicon
 from postprocess.likeness import Evidence, Likeness, Scores

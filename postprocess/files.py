@@ -14,9 +14,9 @@ from catalog.errors import ShelfmarkError
 from catalog.files import atomic_write
 from catalog.messages import STATUSES, LabelPath, Prediction, RowId, Status
 from catalog.products import Products
-from catalog.schema import Schema
+from catalog.schema import Policy, Schema
 from catalog.sheets import SheetWriter
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.taxonomy import Taxonomy
 from postprocess.answers import Answers, read_answers
 from postprocess.changes import RULES, Change, shown
 from postprocess.snap import Snapped, Snapper

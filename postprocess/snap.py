@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import LabelPath
-from catalog.schema import SEPARATOR
-from catalog.taxonomy import POLICIES, Policy, Taxonomy
+from catalog.schema import POLICIES, SEPARATOR, Policy
+from catalog.taxonomy import Taxonomy
 from postprocess.changes import Change, changes_of, form_changes, shown
 from postprocess.forms import form_key, is_same_form
 from postprocess.lexicon import Lexicon

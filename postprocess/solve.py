@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from catalog.messages import LabelPath
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from postprocess.changes import is_like
 from postprocess.explain import Explainer
 from postprocess.families import NEAR, Families

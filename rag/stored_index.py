@@ -109,7 +109,8 @@ def read_rows(folder: Path, schema: Schema, rows: int) -> Products:
     texts = ["id", *(f"text.{name}" for name in schema.text)]
     coded = ["retailer", *(f"level.{level}" for level in schema.levels)]
     try:
-        with pq.ParquetFile(file) as stored:
+        # By Python: pyarrow opens no file whose name is not UTF-8.
+        with open(file, "rb") as stream, pq.ParquetFile(stream) as stored:
             # Before anything is unpacked: a small file may say that it holds any number of rows.
             if stored.metadata.num_rows != rows:
                 raise damaged(file, f"{stored.metadata.num_rows:,} rows, {rows:,} vectors")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from catalog.arrays import FIT_AGAIN, damaged
 from catalog.files import read_json
 from catalog.json_reader import checked
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from rag.retrieve import Filter
 from rag.vote import Vote
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.messages import LabelPath
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from measure.calibration import Calibrator
 from rag.index import Index
 from rag.retrieve import Filter, Neighbours, Shortlist, rank, shortlist

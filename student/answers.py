@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.messages import LabelPath
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from student.calibrate import Calibration
 from student.judge import Judge, Judged
 

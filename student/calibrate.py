@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from measure.calibration import FLOOR, Calibrator, calibration_error_interval, expected_calibration_error
 from student.judge import Judged
 from student.labels import Ids, LabelSpace, Targets

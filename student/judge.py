@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from student.candidates import Candidates, Own, propose
 from student.encoding import Block, ProductEncoder
 from student.evidence import Evidence

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.arrays import FIT_AGAIN, Shape, damaged, load_array, require_numbers, require_rising
 from catalog.json_reader import checked
-from catalog.taxonomy import POLICIES, Policy
+from catalog.schema import POLICIES, Policy
 from rag.stored_vote import StoredCalibrator
 from student.centroids import SKETCH
 from student.evidence import WIDTH, Evidence

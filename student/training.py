@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from catalog.products import Products
-from catalog.taxonomy import Policy
+from catalog.schema import Policy
 from student.calibrate import Calibration, Sample, calibration_report, joined_samples
 from student.candidates import NEVER, Candidates, Own
 from student.judge import Judge, Judged

@@ -24,8 +24,7 @@ from catalog.arrays import damaged
 from catalog.errors import ShelfmarkError
 from catalog.messages import LabelPath
 from catalog.products import Products
-from catalog.schema import Schema
-from catalog.taxonomy import POLICIES, Policy
+from catalog.schema import POLICIES, Policy, Schema
 from rag.encoders import check_name
 from student.answers import TreePredictions, answer, joined
 from student.calibrate import Calibration

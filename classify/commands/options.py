@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalog.errors import ShelfmarkError, nearest
-from catalog.taxonomy import POLICIES
+from catalog.schema import POLICIES
 from classify.commands.parameters import ENGINE, HOW, MONEY, PROGRAM, Option, completing, group
 from classify.names import ENCODERS, ENGINES, PRESETS, RECIPES, STAGES, STRATEGIES, runs, tables
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from catalog.messages import LabelPath
-from catalog.schema import SEPARATOR
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.schema import SEPARATOR, Policy
+from catalog.taxonomy import Taxonomy
 
 Writing = Literal["json", "joined"]
 """``json``: an object with one key a level, in their order. ``joined``: the values with ``__`` between them."""

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from catalog.errors import ShelfmarkError, nearest
 from catalog.messages import Prediction, Request
 from catalog.products import Products
-from catalog.schema import Schema
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.schema import Policy, Schema
+from catalog.taxonomy import Taxonomy
 from classify.engines.forms import Writing
 from classify.progress import Progress
 

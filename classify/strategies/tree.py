@@ -12,8 +12,8 @@ from catalog.arrays import damaged
 from catalog.errors import ShelfmarkError
 from catalog.messages import Prediction, Status
 from catalog.products import Products
-from catalog.schema import Schema
-from catalog.taxonomy import Policy, Taxonomy
+from catalog.schema import Policy, Schema
+from catalog.taxonomy import Taxonomy
 from classify.progress import Progress
 from classify.strategies.base import Options
 from rag.encoders import check_name
