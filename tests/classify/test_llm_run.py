@@ -170,18 +170,20 @@ def test_only_what_tree_doubts_is_asked(job, clever, tmp_path, lines) -> None:
             assert [[row[level] for level in run.schema.levels]] == request["candidates"]
 
 
-def test_both_sources_give_candidates(job, clever, tmp_path, lines) -> None:
+def test_both_sources_give_candidates(job, shop, clever, tmp_path, lines) -> None:
     Run.start(tmp_path / "both", job(candidates_from=TREE)).execute()
     Run.start(tmp_path / "one", job()).execute()
     both, one = (lines(tmp_path / name / "requests.jsonl") for name in ("both", "one"))
-    more = 0
-    for wide, narrow in zip(both, one, strict=True):
+    more, right = 0, [0, 0]
+    for wide, narrow, label in zip(both, one, shop.test.labels, strict=True):
         paths = [tuple(path) for path in wide["candidates"]]
+        right[0] += label in paths
+        right[1] += list(label) in narrow["candidates"]
         assert len(set(paths)) == len(paths) <= 20
         assert wide["scores"] == sorted(wide["scores"], reverse=True)
         more += len(paths) > len(narrow["candidates"])
     assert more > 20
-    assert accuracy(tmp_path / "both") >= accuracy(tmp_path / "one") - 0.02
+    assert right[0] > right[1]  # how the choice among them is learned, 90 rows do not tell
 
 
 def test_several_top_k_are_compared_before_the_job(job, clever, tmp_path, command) -> None:
