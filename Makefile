@@ -33,6 +33,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pip-audit --progress-spinner off --skip-editable --local
 
 docs: $(VENV)/.core  ## the command reference, from the code
 	$(BIN)/python -m classify.commands.reference docs/commands.md

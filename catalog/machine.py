@@ -56,7 +56,7 @@ def gpus() -> list[Gpu]:
     """Return NVIDIA's GPUs, as their driver's own tool lists them; none where it is not there or does not answer."""
     command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)  # noqa: S603 -- constant words
         rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines() if line.strip()]
         return [Gpu(name, float(size) * 2**20, driver) for name, size, driver in rows]
     except (OSError, subprocess.SubprocessError, ValueError):

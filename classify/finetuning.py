@@ -72,7 +72,10 @@ def train_apart(folder: Path, *, accelerate_config: str = "", progress: Progress
         environment.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
         environment["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     quiet = subprocess.DEVNULL if progress is silent else None
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=quiet, stderr=quiet, env=environment) as process:
+    # Our own module by this Python, or accelerate with a configuration that the user named; no shell.
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.DEVNULL, stdout=quiet, stderr=quiet, env=environment
+    ) as process:
         code = process.wait()
     if mistake.is_file():
         raise ShelfmarkError(mistake.read_text(encoding="utf-8"))

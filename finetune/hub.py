@@ -14,7 +14,7 @@ from finetune.card import card
 from finetune.fitted import Fitted, public_name
 
 EXTRA = "lora"
-TOKEN = "HF_TOKEN"
+TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable, not its value
 # Weights, configurations, tokenizers, templates and licences: no trainer's states, which are pickles, no logs.
 SENT = {".json", ".safetensors", ".jinja", ".txt", ".model", ".tiktoken"}
 SENT_NAMES = ("LICENSE", "NOTICE", "USE_POLICY")

@@ -33,7 +33,9 @@ def wait(retries: int, asked: float | None = None) -> float:
         The seconds that the server asks for (`retry_after`).
     """
     # The exponent is bounded, as 2.0**1024 is no float.
-    drawn = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(retries, 32)))
+    drawn = random.uniform(  # noqa: S311 -- spreads retries, guards nothing
+        0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(retries, 32))
+    )
     return drawn if asked is None else min(asked, LONGEST_ASKED) + min(drawn, FIRST_WAIT)
 
 
