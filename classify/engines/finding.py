@@ -55,9 +55,9 @@ class Finder:
             if chunk.creating:
                 self._wait_for(chunk.file, lambda chunk=chunk: self._knows_file(chunk.file))  # type: ignore[misc]
                 self._sender.look(chunk)
-            for batch in chunk.sent.values():
+            for batch in list(chunk.sent.values()):
                 if not batch.ended:
-                    self._wait_for(batch.id, lambda name=batch.id: self.batches.retrieve(name) is not None)  # type: ignore[misc]
+                    self._wait_for_batch(chunk, batch.id)
             if (chunk.open or chunk.unread) and not self.books.requests(chunk).exists():
                 self._bring_back(chunk)
         if begun:
@@ -138,6 +138,13 @@ class Finder:
                 raise
             return False
         return True
+
+    def _wait_for_batch(self, chunk: Chunk, name: str) -> None:
+        try:
+            self._wait_for(name, lambda: self.batches.retrieve(name) is not None)
+        except ShelfmarkError:
+            if not self._sender.find_renamed(chunk, name):
+                raise
 
     def _wait_for(self, what: str, known: Callable[[], bool]) -> None:
         """Wait until the provider knows what this run sent there: what is fresh may not be seen yet."""

@@ -114,7 +114,7 @@ class Sender:
                 batch = self.batches.retrieve(sent.id)
                 if batch is None:
                     self._absent[sent.id] += 1
-                    if self._absent[sent.id] > LATE:
+                    if self._absent[sent.id] > LATE and not self.find_renamed(chunk, sent.id):
                         raise of_others(sent.id)
                     continue
                 if not batch.known:
@@ -151,6 +151,22 @@ class Sender:
         self.books.write("created", number=chunk.number, batch=made)
         self._tell(f"batch {shown_id(made)}: {chunk.rows:,} requests sent")
         self.reckon()
+
+    def find_renamed(self, chunk: Chunk, unknown: str) -> bool:
+        """Look for the batch of a chunk whose making was answered with an id that the provider does not know.
+
+        Returns
+        -------
+        bool
+            Whether the provider lists one that was made of the chunk's file; it takes the place of the unknown one.
+        """
+        made = self.batches.look(chunk.file, chunk.digest, self.books.known)
+        if made is None:
+            return False
+        gone = Seen(unknown, "failed", code="unknown_id", reason=f"the provider calls it {shown_id(made)}")
+        self._enter_end(chunk, gone, short=False)
+        self.settle(chunk, made)
+        return True
 
     def look(self, chunk: Chunk) -> bool:
         """Look for the batch of a chunk of whose making nobody heard the end, and enter it; tell whether there is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
 """States of one that has not."""
 MOST_TRAINED = 10**13
 """Tokens that a job learns from at most, each pass counted."""
+_ID = re.compile(r"[A-Za-z0-9](?:[\w.:/-]{0,198}[\w-])?", re.ASCII)
+"""As providers call batches, files and jobs; some have a slash in them."""
 LONGEST_ID = 100
 """Characters of an id that are shown."""
 
@@ -93,7 +96,7 @@ def seen(batch: Any) -> Seen:
     tokens = [count(usage.get(f"{what}_tokens"), MOST_ROWS * MOST_TOKENS) for what in ("input", "output")]
     rows = {name: count(counts.get(name), MOST_ROWS) for name in ("total", "completed", "failed")}
     return Seen(
-        id=_text(value.get("id")),
+        id=_id(value.get("id")),
         status=_text(value.get("status")).lower(),
         input=_text(value.get("input_file_id")),
         output=_text(value.get("output_file_id")),
@@ -197,13 +200,18 @@ def shown_id(name: str) -> str:
 
 
 def made_id(made: Any) -> str:
-    """Return the id of what a call made; empty where it tells none."""
-    return _text(fields(made).get("id"))
+    """Return the id of what a call made; empty where it tells none, or one that nothing can be asked for by."""
+    return _id(fields(made).get("id"))
 
 
 def fields(made: Any) -> dict[str, Any]:
     """Return the fields of what the client gives as an object; none where it is none, as it gives whatever came."""
     return _dict(made.model_dump(warnings=False)) if isinstance(made, BaseModel) else {}
+
+
+def _id(value: Any) -> str:
+    name = _text(value)
+    return name if _ID.fullmatch(name) and ".." not in name.split("/") else ""
 
 
 def _dict(value: Any) -> dict[str, Any]:
