@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from catalog.errors import ShelfmarkError
 from catalog.named import is_named, remember
+from rag.encoders import SHORT_NAMES
 
 Kind = Literal["template", "file", "model", "address", "service"]
 
@@ -45,6 +46,8 @@ AUTHORITY: Mapping[str, Kind] = {
 """Options, of strategies and engines, that are no data. All others are."""
 FITTING = ("accelerate_config", "report_to")
 """Those that a fit alone looks at: a model that is fitted may have any."""
+OF_THE_HUB = ("encoder", "rerank")
+"""Models that count as named by hand wherever they are: sentence-transformers looks at more than weights in one."""
 USUAL_ADDRESSES = ("https://api.openai.com/v1", "http://localhost:8000/v1")
 """Where nothing is said: the provider's, and a server on this machine."""
 
@@ -70,7 +73,7 @@ class Claim:
     @property
     def mark(self) -> str:
         """By which the user is known to have named it: what is elsewhere by another working directory is another."""
-        if self.kind in ("file", "model"):
+        if self.kind in ("file", "model") and _stands_here(self.value):
             return str(_place(self.value).resolve())
         return origin(self.value) if self.kind == "address" else self.value
 
@@ -79,10 +82,13 @@ def claims(options: Mapping[str, Any]) -> Iterator[Claim]:
     """Yield those of a strategy's or an engine's options that are no data."""
     for option, kind in AUTHORITY.items():
         value = options.get(option)
-        if not isinstance(value, str) or not value:
+        if option == "encoder" and isinstance(value, str):
+            value = value.removeprefix("hybrid:")  # n-grams beside it
+        if not isinstance(value, str) or not value or (option == "encoder" and value in ("ngram", *SHORT_NAMES)):
             continue
-        if kind in ("file", "model") and not _stands_here(value):
-            continue  # a name that the package or the hub knows; or of another machine, and nothing can be read of it
+        # Else a name that a provider or the hub knows; or of another machine, and nothing can be read of it.
+        if kind in ("file", "model") and option not in OF_THE_HUB and not _stands_here(value):
+            continue
         if kind == "service" and value == "none":
             continue
         if kind == "address" and origin(value) in map(origin, _usual_addresses()):
@@ -155,7 +161,7 @@ def _usual_addresses() -> tuple[str, ...]:
 
 
 def _place(value: str) -> Path:
-    place = Path(value.removeprefix("hybrid:"))
+    place = Path(value)
     try:
         return place if os.path.lexists(place) else place.expanduser()
     except RuntimeError:  # "~" and a name that nobody has

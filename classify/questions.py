@@ -60,8 +60,9 @@ def ask_engine(run: RunDirectory, files: list[str], again: bool = False) -> None
         raise ShelfmarkError("--ask-by level asks each question by the answer before; a batch cannot do that")
     budget = begin_paying(run, engine, paths, again)
     if options.get("ask_by") == "level" and engine.name != NO_LLM:
-        prompt = Prompt(run.schema, run.options["prompt"], by_level=True)
-        count, limit = token_counter(options["tokenizer"]), options["max_prompt_tokens"]
+        checked = run.options
+        prompt = Prompt(run.schema, checked["prompt"], by_level=True)
+        count, limit = token_counter(checked["tokenizer"]), checked["max_prompt_tokens"]
         engine = LevelsEngine(engine, prompt, run.taxonomy(), count=count, limit=limit)
     asking = run.manifest.get("asking", {})
     if not (run.folder / ANSWERS).exists():

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import BaseModel
+
 from catalog.errors import ShelfmarkError, nearest_place
 from catalog.files import (
     clear_leftovers,
@@ -39,6 +41,7 @@ from classify.names import STAGES, STRATEGIES
 from classify.progress import Progress, silent
 from classify.provenance import provenance
 from classify.registry import answer_form, engine_options, find
+from classify.strategies.base import check_options
 
 FORMAT = 2
 NO_LLM = "neighbours"
@@ -128,16 +131,25 @@ class RunDirectory:
     @property
     def options(self) -> dict[str, Any]:
         """The strategy's options, as far as the user has given or confirmed what is no data of them."""
-        options: dict[str, Any] = self.manifest["options"]
-        self._require_named(options)
-        return options
+        self._require_named(self.manifest["options"])
+        return self._checked_options()
 
     @property
     def fit_options(self) -> dict[str, Any]:
         """The strategy's options for a fit, which looks at more of them."""
-        options: dict[str, Any] = self.manifest["options"]
-        require_named(options, self.folder / "manifest.json", trust=self.trust, fitting=True)
-        return options
+        require_named(self.manifest["options"], self.folder / "manifest.json", trust=self.trust, fitting=True)
+        return self._checked_options()
+
+    def _checked_options(self) -> dict[str, Any]:
+        """Return the strategy's options, all of them; a manifest that has others may mean arguments of a function.
+
+        To be called after `require_named`: to check an option may be to read what it names.
+        """
+        name: str = self.manifest["strategy"]
+        checked: BaseModel = check_options(
+            find("strategy", STRATEGIES, name).options_class, name, self.manifest["options"]
+        )
+        return checked.model_dump()
 
     @property
     def engine_options(self) -> dict[str, Any]:

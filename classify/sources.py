@@ -228,9 +228,7 @@ def load_tree(
     for paths, chances in held:
         if not paths or len(paths) != len(chances) or any(len(path) != len(levels) for path in paths):
             raise damaged(file, "held_out: a row without paths, or not a probability for each, or of other levels")
-    tree = TreeClassifier.load(folder / "tree")
-    if tree.judge.encoder.sentences != NO_SENTENCES:  # beside an index it is fitted without: it may not name any here
-        raise damaged(folder / "tree" / "tree.json", "an encoder that was not asked for")
+    tree = TreeClassifier.load(folder / "tree", sentences=NO_SENTENCES)  # beside an index it is fitted without
     if tree.levels != levels:
         raise damaged(folder / "tree" / "tree.json", "levels: others than the schema has")
     if facts.choice is None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from catalog.errors import ShelfmarkError, first_line, require
+from rag.encoders import SAFE_WEIGHTS
 from rag.index import Index
 from rag.retrieve import Neighbours
 
@@ -37,7 +38,7 @@ class Reranker:
     def __init__(self, name: str) -> None:
         library = require("sentence_transformers", "embed")
         try:
-            self._model: Any = library.CrossEncoder(name)
+            self._model: Any = library.CrossEncoder(name, model_kwargs=SAFE_WEIGHTS)
         except Exception as error:  # the library raises many kinds for a name that it cannot find
             raise ShelfmarkError(
                 f"--rerank {name}: cannot be loaded ({first_line(error)}); check the name, the folder or the network"

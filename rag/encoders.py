@@ -22,6 +22,10 @@ SHORT_NAMES = {
 }
 
 
+SAFE_WEIGHTS = {"weights_only": True}
+"""How sentence-transformers is to load weights, whatever the model's own files say: pickles run what is in them."""
+
+
 @dataclass
 class Vectors:
     """Encoded texts.
@@ -134,9 +138,14 @@ def check_name(name: str, option: str = "--encoder") -> None:
     ShelfmarkError
         When the name is none of those that `make_encoder` knows.
     """
-    full = name.removeprefix("hybrid:")
-    full = SHORT_NAMES.get(full, full)
-    if name != "ngram" and (not full or ("/" not in full and not Path(full).is_dir())):
+    part = name.removeprefix("hybrid:")
+    full = SHORT_NAMES.get(part, part)
+    if part in SHORT_NAMES and Path(full).exists():
+        raise ShelfmarkError(
+            f"{option} {name}: there is a folder {full} here, which would be taken for the hub's model of that name; "
+            f"say {option} ./{full} if it is meant, or rename it"
+        )
+    if name != "ngram" and (not full or full.startswith("hybrid:") or ("/" not in full and not Path(full).is_dir())):
         known = ("ngram", *SHORT_NAMES, "hybrid:mpnet")
         raise ShelfmarkError(
             f"{option} {name}: unknown{nearest(name, known)}; use {', '.join(known)}, "

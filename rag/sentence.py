@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from catalog.errors import ShelfmarkError, first_line, require
 from catalog.files import read_json, write_json
 from catalog.foreign import visible
-from rag.encoders import Progress, Vectors
+from rag.encoders import SAFE_WEIGHTS, Progress, Vectors
 
 BATCH = 64
 CACHE_EVERY = 4096  # texts encoded between two writes to the cache: what a killed job loses at most
@@ -144,7 +144,7 @@ class SentenceEncoder:
             if not sys.stderr.isatty():
                 require("transformers", "embed").utils.logging.disable_progress_bar()
             try:
-                self._model = library.SentenceTransformer(self.name)
+                self._model = library.SentenceTransformer(self.name, model_kwargs=SAFE_WEIGHTS)
             except Exception as error:  # the library raises many kinds for a name that it cannot find
                 raise ShelfmarkError(
                     f"--encoder {self.name}: cannot be loaded ({first_line(error)}); "

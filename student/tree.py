@@ -257,15 +257,27 @@ class TreeClassifier:
         save_folder(folder, facts, arrays)
 
     @classmethod
-    def load(cls, folder: str | Path) -> TreeClassifier:
+    def load(cls, folder: str | Path, *, sentences: str | None = None) -> TreeClassifier:
         """Read what `save` wrote.
+
+        Parameters
+        ----------
+        folder : str or Path
+            The model's.
+        sentences : str, optional
+            The sentence encoder that it must have been fitted with; another one is not loaded.
 
         Raises
         ------
         ShelfmarkError
-            When the model is missing, damaged, or of another version, or needs an extra that is not installed.
+            When the model is missing, damaged, of another version or another encoder, or needs an extra that is not
+            installed.
         """
         facts, arrays = load_stored(Path(folder))
+        if sentences not in (None, facts.sentences):
+            raise ShelfmarkError(
+                f"--encoder {sentences}: this model was fitted with {facts.sentences}; fit another one"
+            )
         file = Path(folder) / "tree.json"
         try:
             calibrations = {

@@ -54,8 +54,31 @@ def decode(content: bytes | str) -> Any:
         return json.loads(content, parse_int=_any_int)
 
 
+def decode_first(content: bytes) -> Any:
+    """Decode the first JSON value of what a server sent, as `decode` does.
+
+    What follows it, and bytes that are no UTF-8, are no reason to throw an answer away that is paid.
+
+    Raises
+    ------
+    ValueError
+        When it does not begin with JSON, or is nested too deep.
+    """
+    try:
+        return decode(content)
+    except ValueError:
+        text = content.decode("utf-8", "replace").lstrip("\ufeff\0 \t\r\n")
+        try:
+            return _FIRST.raw_decode(text)[0]
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+
+
 def _any_int(text: str) -> float:
     return int(text) if len(text) < MOST_DIGITS else math.inf
+
+
+_FIRST = json.JSONDecoder(parse_int=_any_int)
 
 
 def count(value: Any, most: int = MOST_TOKENS) -> int | None:

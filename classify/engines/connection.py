@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from catalog.errors import ShelfmarkError
 from classify.engines import retry
-from classify.engines.beside import decode
+from classify.engines.beside import decode_first
 from classify.engines.chat import problem
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ TOO_LONG = "too long"
 UNPAID = (NO_CONNECTION, "HTTP 429")  # kinds of trouble in which nothing was done; after others an answer may be billed
 
 HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")  # HTTP 429, "later", though later is no better
+
+
+class ForbiddenError(ShelfmarkError):
+    """HTTP 403: the key may not ask this, or a gateway does not let this one request through."""
 
 
 class TroubleError(Exception):
@@ -131,6 +135,8 @@ class Connection:
         ------
         TroubleError
             When it may.
+        ForbiddenError
+            When this request would get no other, and perhaps none would.
         ShelfmarkError
             When no request would get another: a wrong key, a wrong address.
         """
@@ -140,16 +146,17 @@ class Connection:
         async with self._turn:
             await asyncio.sleep(0)
         try:
-            answer = decode(content)
+            answer = decode_first(content)
         except ValueError:
-            if status == 200:
+            if 200 <= status < 300:
                 raise TroubleError("no JSON", f"an answer of {len(content)} bytes") from None
             answer = content.decode(errors="replace")
         code, reason = problem(answer)
         where = f"{self.url}{path.partition('?')[0]}"  # what follows may hold anything
         if status in (401, 402, 403) or (status == 429 and code in HOPELESS):
             key = f"the key in {self._key_name}" if self.key else f"{self._key_name or 'the key'}, which is not set"
-            raise ShelfmarkError(self.scrub(f"{where}: HTTP {status}; check {key}; the server says: {reason}"))
+            kind = ForbiddenError if status == 403 else ShelfmarkError
+            raise kind(self.scrub(f"{where}: HTTP {status}; check {key}; the server says: {reason}"))
         if status in (405, 501) or 300 <= status < 400:
             fault = f"HTTP {status}, so this API is not there; check {self._address}"
             raise ShelfmarkError(self.scrub(f"{where}: {fault}"))

@@ -18,13 +18,24 @@ from classify.engines import chat, retry
 from classify.engines.background import Background
 from classify.engines.base import ApiOptions, Constrain
 from classify.engines.beside import Bound
-from classify.engines.connection import NO_CONNECTION, UNPAID, Connection, TroubleError, check_url
+from classify.engines.connection import (
+    NO_CONNECTION,
+    TOO_LONG,
+    UNPAID,
+    Connection,
+    ForbiddenError,
+    TroubleError,
+    check_url,
+)
 from classify.engines.forms import AnswerForm
 from classify.loads import load_of_body
 from classify.provider.client import DEFAULT_URL, provider_key
 from classify.token_counts import token_counts
 
 MORE_FAILURES = 20
+PROBES = 3  # requests that are forbidden before any is answered: then it is the key, and not what is asked
+FORBIDDEN = "forbidden"
+LONGEST_ANSWER = 2**26  # bytes
 """So many requests, besides as many as may be in flight, fail one after the other before the server counts as gone."""
 
 _LADDERS: dict[Constrain, tuple[Constrain, ...]] = {
@@ -112,7 +123,9 @@ class ServerEngine:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        self._connection = Connection(options.base_url, options.timeout)
+        self._connection = Connection(options.base_url, options.timeout, longest=LONGEST_ANSWER)
+        self._forbidden: ForbiddenError | None = None
+        self._ending = False
         self.form: AnswerForm | None = None
         self.charge: Callable[[Request], bool] | None = None
         self._ladders: dict[bool, _Ladder] = {}
@@ -123,8 +136,9 @@ class ServerEngine:
         """Yield one completion for each request, as they come; at most `concurrency` are in flight.
 
         The first request goes alone, so that no others are drawn where all would be in vain. Errors of requests whose
-        retries are used up are held back until the server answers another one or the requests end: if it turns out to
-        be gone, nothing is said of them, and a resumed run asks them again.
+        retries are used up, or that are forbidden, are held back until the server answers another one or the requests
+        end: if it turns out to be gone, nothing is said of them, and a resumed run asks them again. Where it is of no
+        use any more, what is in flight may be paid: its answers are waited for first.
 
         Raises
         ------
@@ -136,27 +150,44 @@ class ServerEngine:
             provider_key()  # nothing is answered there without one
         waiting = iter(requests)
         held: list[Completion] = []
-        in_flight, room, last = 0, 1, ""
+        in_flight, room, last, forbidden, answered = 0, 1, "", 0, False
+        useless: ShelfmarkError | None = None
+        self._forbidden, self._ending = None, False
         with Background[tuple[Completion, str]]() as background:
             background.call(self._connection.open())
             try:
                 while True:
-                    while in_flight < room and (request := next(waiting, None)) is not None:
+                    while useless is None and in_flight < room and (request := next(waiting, None)) is not None:
                         background.start(self._answer(request))
                         in_flight += 1
                     if not in_flight:
                         break
-                    completion, trouble = background.take()
-                    in_flight, room = in_flight - 1, self.options.concurrency
+                    in_flight -= 1
+                    try:
+                        completion, trouble = background.take()
+                    except ShelfmarkError as error:
+                        useless, self._ending = useless or error, True
+                        continue
+                    if trouble != FORBIDDEN:
+                        room = self.options.concurrency
                     if not trouble:
                         yield completion
                         yield from held
-                        held, last = [], ""
+                        held, last, forbidden, answered = [], "", 0, True
                         continue
                     held.append(completion)
                     last = trouble
-                    if len(held) >= self.options.concurrency + MORE_FAILURES:
-                        raise self._gone(f"{len(held)} requests in a row failed, the last with {completion.error}")
+                    forbidden += trouble == FORBIDDEN
+                    if forbidden >= (self.options.concurrency + MORE_FAILURES if answered else PROBES):
+                        useless = useless or self._forbidden
+                    elif len(held) >= self.options.concurrency + MORE_FAILURES:
+                        why = f"{len(held)} requests in a row failed, the last with {completion.error}"
+                        useless = useless or self._gone(why)
+                    self._ending = useless is not None
+                if useless is None and forbidden and not answered:
+                    useless = self._forbidden
+                if useless is not None:
+                    raise useless
                 if last == NO_CONNECTION:
                     raise self._gone(f"the last {len(held)} requests failed, the last with {held[-1].error}")
                 yield from held
@@ -166,15 +197,23 @@ class ServerEngine:
 
     async def _answer(self, request: Request) -> tuple[Completion, str]:
         """Return the completion, and the kind of trouble that outlasted the retries, or an empty string."""
+        trouble = TroubleError("not asked", "")
         for retries in range(self.options.retries + 1):
+            if retries and self._ending:
+                break
             try:
                 return await self._ask(request), ""
+            except ForbiddenError as error:
+                self._forbidden = error
+                return Completion(request.id, error=str(error)), FORBIDDEN
             except TroubleError as error:
                 trouble = error
             self._troubles[trouble.kind] += 1
             self.report["server errors"] = dict(sorted(self._troubles.items()))
             if self.charge is not None and trouble.kind not in UNPAID and not self.charge(request):
                 return Completion(request.id, error=f"{trouble}, and --max-cost allows no other try"), trouble.kind
+            if trouble.kind == TOO_LONG:
+                break
             if retries < self.options.retries:
                 self.report["retries"] += 1
                 await self.sleep(retry.wait(retries, trouble.retry_after))
@@ -204,7 +243,7 @@ class ServerEngine:
             value = chat.body(request, options, constrain=constrain, logprobs=logprobs, form=self.form)
             status, answer = await self._connection.send("POST", "/chat/completions", value)
             code, reason = chat.problem(answer)
-            if status == 200:
+            if 200 <= status < 300:
                 try:
                     completion = chat.read(request, answer, constrain, most=partial(self._most, value))
                 except chat.NoAnswerError as error:

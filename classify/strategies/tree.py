@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from catalog.arrays import damaged
-from catalog.errors import ShelfmarkError
 from catalog.messages import Prediction, Status
 from catalog.products import Products
 from catalog.schema import Policy, Schema
@@ -84,12 +83,9 @@ class TreeStrategy:
     def load(cls, folder: Path, schema: Schema, options: TreeOptions, *, seed: int) -> TreeStrategy:
         """Read the classifier; the options are applied when it predicts."""
         del seed
-        classifier = TreeClassifier.load(folder / "tree")
+        classifier = TreeClassifier.load(folder / "tree", sentences=options.encoder)
         if classifier.levels != schema.levels:
             raise damaged(folder / "tree" / "tree.json", "levels: others than the schema has")
-        fitted = classifier.judge.encoder.sentences
-        if options.encoder != fitted:
-            raise ShelfmarkError(f"--encoder {options.encoder}: this model was fitted with {fitted}; fit another one")
         return cls(classifier, schema, options)
 
     @property

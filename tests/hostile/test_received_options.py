@@ -350,3 +350,38 @@ def test_a_model_json_is_checked(copied: Path, values: dict) -> None:
     change(copied / "model.json", "", **values)
     with pytest.raises(ShelfmarkError, match="damaged"):
         load(copied)
+
+
+@pytest.mark.parametrize(
+    "encoder", ["hybrid:hybrid:received/model", "hybrid:received/model", "received/model", "owner/model", "mpnet"]
+)
+def test_an_encoder_that_a_received_model_names_is_not_loaded(copied: Path, encoder: str) -> None:
+    for folder in ("received/model", "sentence-transformers/all-mpnet-base-v2"):
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / "modules.json").write_text("no model: whoever reads it says so")
+    change(copied / "model.json", "options", encoder=encoder)
+    with pytest.raises(ShelfmarkError) as refusal:
+        load(copied)
+    assert any(told in str(refusal.value) for told in ("--trust", "unknown", "there is a folder"))
+
+
+def test_an_encoder_that_only_a_tree_s_own_file_names_is_not_loaded(shop, refused) -> None:
+    fit(shop.train, strategy="tree").save("fitted")
+    change(Path("fitted/tree/tree.json"), "", sentences="owner/model")
+    told = refused("--model", "fitted", "--test", shop.test_file, "--run", "run")
+    assert "fitted with owner/model" in told or "damaged (256 columns)" in told
+
+
+@pytest.mark.parametrize("name", ["trust", "folder", "strategy", "context", "progress", "work"])
+def test_an_option_of_a_manifest_is_no_argument_of_a_function(run: Path, refused, name: str) -> None:
+    change(run / "manifest.json", "options", **{name: True})
+    (run / "requests.jsonl").unlink()
+    assert name in refused("resume", run)
+
+
+def test_options_that_a_manifest_lacks_are_as_by_default(run: Path, command) -> None:
+    about = json.loads((run / "manifest.json").read_text())
+    about["options"] = {name: value for name, value in about["options"].items() if name in ("policy", "calibrate")}
+    (run / "manifest.json").write_text(json.dumps(about))
+    (run / "requests.jsonl").unlink()
+    assert command("resume", run, "--until", "requests").code == 0

@@ -362,5 +362,5 @@ def _answered(folder: Path, number: int, place: int) -> Iterator[str]:
                 name, response = line["custom_id"], line["response"]
                 if response["status_code"] == 200 and response["body"]["choices"][0]["message"] and name in rows:
                     yield name
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, RecursionError):
                 continue

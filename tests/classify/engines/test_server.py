@@ -1,5 +1,6 @@
 import asyncio
 import email.utils
+import json
 import re
 import socket
 import threading
@@ -69,6 +70,10 @@ def done(engine: ServerEngine, asked: list[Request]) -> list[Completion]:
     assert sorted(completion.id for completion in completions) == sorted(request.id for request in asked)
     assert KEY not in f"{completions}{engine.report}"
     return sorted(completions, key=lambda completion: int(completion.id.split("-")[0]))
+
+
+def said(body: dict) -> str:
+    return body["messages"][-1]["content"]
 
 
 def refused(engine: ServerEngine, asked: list[Request]) -> str:
@@ -360,6 +365,43 @@ def test_a_wrong_key(loopback, engine, status: int):
     told = refused(made, requests(5))
     assert f"HTTP {status}; check the key in OPENAI_API_KEY; the server says: bad key ***" in told
     assert made.report["retries"] == 0
+
+
+@pytest.mark.parametrize("row", [0, 7, 19])
+def test_one_forbidden_request_costs_no_other_its_answer(loopback, engine, row: int):
+    refusal = loopback.reply(403, value={"error": {"message": "flagged"}})
+    loopback.script = lambda number, body: refusal if said(body) == f"answer {row}" else None
+    completions = done(engine(concurrency=4), requests(20))
+    assert [completion.error is None for completion in completions] == [number != row for number in range(20)]
+    assert "flagged" in completions[row].error
+    assert len(loopback.bodies) == 20
+
+
+def test_what_is_in_flight_is_taken_before_a_useless_server_is_told_of(loopback, engine):
+    answered = []
+
+    def script(number: int, body: dict):
+        if number == 9:
+            return loopback.reply(402, value={"error": {"message": "no money"}})
+        answered.append(number)
+        return None
+
+    loopback.script = script
+    taken = []
+    with pytest.raises(ShelfmarkError, match="no money"):
+        taken.extend(engine(concurrency=8).complete(requests(200)))  # those before the error stay
+    assert len(taken) == len(answered) > 8
+    assert len(answered) < 40
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 206])
+def test_an_answer_is_one_whatever_stands_beside_or_behind_it(loopback, engine, status: int):
+    def script(number: int, body: dict):
+        return loopback.reply(status, content=json.dumps(loopback.answer(said(body))).encode() + b" \xff\n\0{}")
+
+    loopback.script = script
+    assert [completion.text for completion in done(engine(), requests(3))] == [f"answer {row}" for row in range(3)]
+    assert len(loopback.bodies) == 3
 
 
 def test_no_key_where_one_is_needed(loopback, engine, monkeypatch):
