@@ -76,6 +76,8 @@ def main() -> None:
     except MemoryError as error:
         _fail(f"memory does not suffice ({first_line(error)}); classify doctor shows how much there is")
     except Exception as error:
+        if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+            _fail("no room for another thread: the limit of memory or of processes is too low (ulimit -v, ulimit -u)")
         _fail_as_bug(error)
 
 

@@ -23,6 +23,8 @@ from student.tallies import TABLES
 
 LAYERS = ((WIDTH, HIDDEN[0]), (HIDDEN[0],), HIDDEN, (HIDDEN[1],), (HIDDEN[1], 1))
 """The shapes of a network's weights and biases."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 _ROWS = 1e10  # more than there are training rows, even times the square of a standardised price
 _LEAST, _MOST = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
 
@@ -38,6 +40,39 @@ class StoredCalibration(_Stored):
     others: StoredCalibrator
     known: list[StoredCalibrator] = Field(default_factory=list)
     moved: dict[str, list[Annotated[float, Field(ge=-100, le=100)]]] = Field(default_factory=dict)
+
+
+class StoredMeasure(_Stored):
+    """What was measured on rows of training that were left out."""
+
+    rows: Annotated[int, Field(ge=0)]
+    item_accuracy: Share
+    mean_confidence: Share
+    ece: Share
+    ece_interval: Interval
+
+
+class StoredLevel(_Stored):
+    """The same, of one level."""
+
+    accuracy: Share
+    ece: Share
+
+
+class StoredReport(BaseModel):
+    """The same, before and after calibration; a model that was fitted by an earlier version has the two errors alone."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    ece_before: Share
+    ece_after: Share
+    rows: Annotated[int, Field(ge=0)] = 0
+    item_accuracy: Share = 0.0
+    mean_confidence: Share = 0.0
+    ece_interval: Interval | None = None
+    by_level: dict[str, StoredLevel] = Field(default_factory=dict)
+    new_texts: StoredMeasure | None = None
+    by_retailer: dict[str, StoredMeasure] = Field(default_factory=dict)
 
 
 class TreeFacts(_Stored):
@@ -72,7 +107,7 @@ class TreeFacts(_Stored):
     shops: list[str]
     sentences: str
     networks: list[int] = Field(min_length=1)
-    report: dict[str, dict[str, Any]]
+    report: dict[str, StoredReport]
     calibrations: dict[Policy, StoredCalibration]
 
     def fault(self) -> str:

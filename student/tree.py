@@ -300,7 +300,8 @@ class TreeClassifier:
         scale = Scale(arrays["scale_mean"], arrays["scale_deviation"])
         known = KnownTexts(arrays["known_texts"]) if "known_texts" in arrays else KnownTexts.none()
         judge = Judge(space, encoder, ridge, evidence, scale, networks, known)
-        return cls(tuple(facts.levels), judge, calibrations, facts.report)
+        report = {policy: told.model_dump(exclude_unset=True) for policy, told in facts.report.items()}
+        return cls(tuple(facts.levels), judge, calibrations, report)
 
 
 def _encode(

@@ -424,3 +424,13 @@ def test_the_held_out_rows_of_a_fine_tune(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "validation.jsonl").write_bytes(line + b"\n")
     with pytest.raises(ShelfmarkError, match=r"validation\.jsonl, line 1: damaged"):
         read_validation(tmp_path / "validation.jsonl")
+
+
+@pytest.mark.parametrize("report", [{"x": 1}, {"ece_before": "text", "ece_after": 0.1}, {"ece_before": 0.1}, [], None])
+def test_a_tree_s_report_is_checked_before_a_run_writes_it_down(shop, tmp_path, refused, report) -> None:
+    fit(shop.train, strategy="tree").save(tmp_path / "model")
+    file = tmp_path / "model" / "tree" / "tree.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps({**facts, "report": dict.fromkeys(facts["report"], report)}))
+    told = refused("--model", tmp_path / "model", "--test", shop.test_file, "--run", tmp_path / "run")
+    assert "tree.json: damaged (report" in told
