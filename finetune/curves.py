@@ -9,9 +9,10 @@ from typing import Any
 import jinja2
 
 from catalog.errors import ShelfmarkError
-from catalog.files import atomic_write, read_json
+from catalog.files import atomic_write
 from finetune.card import cell, figures, licence_of, without_paths
 from finetune.fitted import Fitted, public_name
+from finetune.fitted_check import read_profile
 from finetune.profile import duration
 from pages.drawing import FAINT, FIRST, INK, SECOND, Plot, plot, thousands
 from pages.template import environment, printable
@@ -51,7 +52,7 @@ def write_report(folder: str | Path) -> Path:
             levels=fitted.schema.levels,
             notes=[without_paths(note.replace(fitted.base, fitted.shown_base)) for note in fitted.notes],
             plots=plots(training),
-            profile=read_json(profile) if profile.is_file() else None,
+            profile=read_profile(profile) if profile.is_file() else None,
         )
     except (jinja2.UndefinedError, KeyError, TypeError) as error:
         raise ShelfmarkError(f"{folder}: training.json or profile.json is damaged ({error}); make it again") from None

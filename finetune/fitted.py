@@ -11,6 +11,7 @@ from typing import Any
 from catalog.errors import ShelfmarkError
 from catalog.files import read_json
 from catalog.schema import Schema
+from finetune.fitted_check import check_model, read_training
 
 STRATEGY = "lora"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -51,10 +52,8 @@ class Fitted:
         strategy = about.get("strategy") if isinstance(about, dict) else None
         if strategy != STRATEGY:
             raise ShelfmarkError(f"{folder}: a model of strategy {strategy}; this is for one of strategy {STRATEGY}")
-        training = read_json(folder / "training.json")
-        if not isinstance(training, dict) or not isinstance(about.get("options"), dict):
-            raise ShelfmarkError(f"{folder}: damaged; fit the model again")
-        return cls(folder, about, training)
+        check_model(about, file)
+        return cls(folder, about, read_training(folder / "training.json"))
 
     @property
     def schema(self) -> Schema:
@@ -85,7 +84,7 @@ class Fitted:
     @property
     def notes(self) -> list[str]:
         """What else was told of the training."""
-        return [str(note) for note in self.training.get("notes") or []]
+        return list(self.training.get("notes") or [])
 
     @property
     def merged(self) -> Path:

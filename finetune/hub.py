@@ -56,16 +56,19 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
         tools.disable_progress_bars()
     tools.logging.set_verbosity_error()  # a failure is told in one line, below
     api = library.HfApi(token=token)
+    text = card(folder, name)  # before anything is made on the hub: a damaged model leaves nothing there
     try:
-        place = api.create_repo(name, private=private, exist_ok=True)
-        name = place.repo_id
-        # The hub does not change what is there already.
-        if private and api.repo_info(name).private is False:
-            raise ShelfmarkError(f"--to {name}: is there already and public; choose another name, or give --public")
         with tempfile.TemporaryDirectory() as staged:
             _stage(merged, Path(staged))
             _stage(adapter, Path(staged) / "adapter")
-            (Path(staged) / "README.md").write_text(card(folder, name), encoding="utf-8")
+            place = api.create_repo(name, private=private, exist_ok=True)
+            if place.repo_id != name:  # with the owner, whom the token tells
+                name = place.repo_id
+                text = card(folder, name)
+            # The hub does not change what is there already.
+            if private and api.repo_info(name).private is False:
+                raise ShelfmarkError(f"--to {name}: is there already and public; choose another name, or give --public")
+            (Path(staged) / "README.md").write_text(text, encoding="utf-8")
             api.upload_folder(repo_id=name, folder_path=staged, commit_message="The model, its adapters and its card")
     except ShelfmarkError:
         raise

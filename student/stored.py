@@ -60,7 +60,7 @@ class StoredLevel(_Stored):
 
 
 class StoredReport(BaseModel):
-    """The same, before and after calibration; a model that was fitted by an earlier version has the two errors alone."""
+    """The same, before and after calibration; a model of an earlier version has the two errors alone."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from catalog.errors import ShelfmarkError
 from catalog.json_reader import checked, decode_json
 from classify.lines import GrowingLines
+from classify.provider.stored import Told
 
 FILE = "record.jsonl"
 
@@ -26,7 +27,7 @@ class _Begun(_Line):
     did: Literal["begun"]
     id: str
     wanted: dict[str, Any]
-    about: dict[str, Any]
+    about: Told
 
 
 class _Event(_Line):

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json, require_plain
+from catalog.files import require_plain
 from classify.authority import name_all, require_address
 from classify.engines.beside import count
 from classify.model import work_folder
 from classify.provider.client import Provider, RefusedError
 from classify.provider.following import data_of, events, look_up
 from classify.provider.record import FILE, Record
+from classify.provider.stored import read_tuning
 
 DONE = "tuning.json"
 
@@ -35,11 +36,10 @@ def standing(folder: Path, base_url: str = "") -> dict[str, Any]:
     Raises
     ------
     ShelfmarkError
-        When there is none, or this key's account does not know it.
+        When there is none, what is known of it is damaged, or this key's account does not know it.
     """
     if (folder / DONE).is_file():
-        about: dict[str, Any] = read_json(folder / DONE)
-        return about
+        return read_tuning(folder / DONE)
     record, job = _begun(folder)
     provider = _provider(record, base_url)
     now = look_up(provider, job)
@@ -103,11 +103,11 @@ def check_unpaid(out: Path) -> None:
     Raises
     ------
     ShelfmarkError
-        When there is one, whole.
+        When there is one, whole; or what says so is damaged.
     """
     if (out / DONE).is_file() and not (work_folder(out) / FILE).is_file():
         raise ShelfmarkError(
-            f"{out}: a fine-tuned model is there, {read_json(out / DONE)['model']}; another one costs again: choose "
+            f"{out}: a fine-tuned model is there, {read_tuning(out / DONE)['model']}; another one costs again: choose "
             "another --out, or delete it"
         )
 
@@ -117,7 +117,9 @@ def _provider(record: Record, base_url: str) -> Provider:
     if base_url:
         name_all({"base_url": base_url})
         return Provider(base_url)
-    url = str(record.wanted["url"])
+    url = record.wanted.get("url")
+    if not isinstance(url, str):
+        raise ShelfmarkError(f"{record.file}, line 1: damaged (wanted.url: no address); give --base-url")
     require_address(url, record.file)
     return Provider(url)
 

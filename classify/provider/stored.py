@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from catalog.files import read_json
 from catalog.json_reader import checked
 
+Count = Annotated[int, Field(ge=0)]
 Dollars = Annotated[float, Field(ge=0)] | None
 
 
@@ -29,15 +30,26 @@ class _Tokens(_Written):
     at_most: float
 
 
-class _Tuning(_Written):
+class Told(_Written):
+    """What people are shown of a fine-tune; what is not known, or an older version did not write, is absent."""
+
+    base: str | None = None
+    status: str | None = None
+    error: str | None = None
+    label_paths: Count = 0
+    rows: Count = 0
+    all_rows: Count = 0
+    validation_rows: Count = 0
+    cost: _Cost | None = None
+    tokens: _Tokens | None = None
+    trained_tokens: Count | None = None
+    curve: list[dict[str, float]] | None = None
+
+
+class _Tuning(Told):
     job: str
     model: str = Field(min_length=1)
     most_answer_tokens: Annotated[int, Field(ge=1)]
-    cost: _Cost | None = None
-    tokens: _Tokens | None = None
-    label_paths: Annotated[int, Field(ge=0)] = 0
-    trained_tokens: int | None = None
-    curve: list[dict[str, float]] = Field(default_factory=list)
 
 
 def read_tuning(file: Path) -> dict[str, Any]:

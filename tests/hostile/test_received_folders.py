@@ -14,6 +14,7 @@ from classify.engines.ledger import Ledger
 from classify.lines import GrowingLines
 from classify.run import Run
 from finetune.job import locked
+from tests.finetune.conftest import write_model
 
 PRECIOUS = "precious, without an end of line"
 
@@ -186,9 +187,8 @@ def test_a_fine_tuned_model_is_neither_pushed_nor_loaded_with_what_is_outside(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_this_user")
     received = tmp_path / "received"
-    (received / "merged").mkdir(parents=True)
-    (received / "model.json").write_text(json.dumps({"strategy": "lora", "options": {}}))
-    (received / "training.json").write_text(json.dumps({"base": str(outside)}))
+    write_model(received, str(outside), [])
+    (received / "merged").mkdir()
     assert "--base" in refused(arguments[0], received, *arguments[1:])
     symbolic(received / "merged" / "config.json", outside)
     assert "leads out" in refused(arguments[0], received, *arguments[1:])

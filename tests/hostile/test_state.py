@@ -32,8 +32,12 @@ from classify.recorded_answers import RecordedAnswers
 from classify.recorded_lines import Lost
 from classify.run import Run
 from classify.search.books import Spent
+from finetune.card import card
+from finetune.curves import write_report as write_training
+from finetune.hub import push
 from finetune.job import read_validation
 from tests.classify.conftest import tune_quickly
+from tests.finetune import conftest as tuned
 
 Change = Callable[[Path], None]
 
@@ -434,3 +438,97 @@ def test_a_tree_s_report_is_checked_before_a_run_writes_it_down(shop, tmp_path, 
     file.write_text(json.dumps({**facts, "report": dict.fromkeys(facts["report"], report)}))
     told = refused("--model", tmp_path / "model", "--test", shop.test_file, "--run", tmp_path / "run")
     assert "tree.json: damaged (report" in told
+
+
+TUNED = {"job": "j", "model": "m", "most_answer_tokens": 5}
+TUNINGS = [
+    *([], 5, "x", {}, {**TUNED, "label_paths": None}, {**TUNED, "rows": "3"}, {**TUNED, "tokens": {"by": "x"}}),
+    *({**TUNED, "curve": 5}, {**TUNED, "curve": [{"step": "1"}]}, {**TUNED, "trained_tokens": "9"}),
+    *({**TUNED, "base": 5}, {**TUNED, "cost": {"expected": "1"}}, {**TUNED, "job": None}),
+]
+
+
+@pytest.mark.parametrize("about", TUNINGS, ids=json.dumps)
+def test_a_received_tuning_is_neither_shown_nor_trusted(shop, tmp_path: Path, refused, about: Any) -> None:
+    out = tmp_path / "received"
+    out.mkdir()
+    (out / "tuning.json").write_text(json.dumps(about))
+    assert "tuning.json: damaged" in refused("tuning", out)
+    (out / "model.json").write_text("{}")
+    fit_again = ("fit", "--strategy", "openai", "--train", shop.train_file, "--out", out)
+    assert "tuning.json: damaged" in refused(*fit_again)
+    assert sorted(file.name for file in out.iterdir()) == ["model.json", "tuning.json"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({}, {"rows": 3}, {"validation_rows": 3}, {"tokens": None}, {"cost": {}}, {"cost": {"expected": 1.5}}),
+        *({"curve": None}, {"curve": [{"train_loss": 1.5}]}, {"curve": [{"step": 1}]}),
+    ],
+    ids=json.dumps,
+)
+def test_a_tuning_of_an_older_version_is_shown(tmp_path: Path, monkeypatch, capsys, more: dict[str, Any]) -> None:
+    (tmp_path / "tuning.json").write_text(json.dumps({**TUNED, **more}))
+    monkeypatch.setattr(sys, "argv", ["classify", "tuning", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        classify.cli.main()
+    assert ended.value.code in (0, None)
+    assert "model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("begun", [{"wanted": {}, "about": {}}, {"wanted": {"url": "x"}, "about": {"rows": "3"}}])
+def test_a_received_record_of_a_fine_tune(tmp_path: Path, refused, begun: dict[str, Any]) -> None:
+    lines = [{"did": "begun", "id": "x", **begun}, {"did": "made", "what": "job", "id": "ftjob-1"}]
+    (tmp_path / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "damaged" in refused("tuning", tmp_path)
+
+
+TRAINED: dict[str, tuple[Any, ...]] = {
+    "notes that are a number": ("training.json", "notes", 5),
+    "a note that is a number": ("training.json", "notes", 0, 5),
+    "no rows": ("training.json", "rows", ...),
+    "seconds that are text": ("training.json", "seconds", "3"),
+    "a score that is text": ("training.json", "best", "item_accuracy", "1"),
+    "versions that are a list": ("training.json", "versions", []),
+    "lengths without a mean": ("training.json", "lengths", "mean", ...),
+    "a bin of two": ("training.json", "lengths", "histogram", 0, [1, 2]),
+    "a step without a number": ("training.json", "history", 0, "step", ...),
+    "a loss that is text": ("training.json", "history", 0, "loss", "x"),
+    "a merge that is text": ("training.json", "merge", "x"),
+    "a base that is a list": ("training.json", "base", []),
+    "no schema": ("model.json", "schema", ...),
+    "a schema that is a number": ("model.json", "schema", 5),
+    "a schema of nothing": ("model.json", "schema", {}),
+    "options that are a list": ("model.json", "options", []),
+    "batches of text": ("model.json", "options", "batch_size", "x"),
+}
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("what", TRAINED)
+def test_a_damaged_fine_tune_makes_nothing_on_the_hub(tmp_path: Path, monkeypatch, what: str) -> None:
+    import huggingface_hub
+
+    made: list[str] = []
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda self, name, **_: made.append(name))
+    monkeypatch.setenv("HF_TOKEN", "hf_of_this_user")
+    folder = tuned.write_model(tmp_path / "model", "no such base", [tuned.ROW])
+    for part, config in (("merged", "config.json"), ("adapter", "adapter_config.json")):
+        (folder / part).mkdir()
+        (folder / part / config).write_text("{}")
+    name, *keys, value = TRAINED[what]
+    edit(folder / name, *keys, value=value)
+    for use in (card, write_training, lambda place: push(place, "somebody/shelf")):
+        with pytest.raises(ShelfmarkError) as caught:
+            use(folder)
+        assert "\n" not in str(caught.value)
+    assert not made
+
+
+def test_a_fine_tune_without_held_out_rows_has_a_card(tmp_path: Path) -> None:
+    folder = tuned.write_model(tmp_path / "model", "no such base", [])
+    edit(folder / "training.json", "best", "item_accuracy", value=None)
+    edit(folder / "training.json", "history", value=[{"step": 10, "loss": 1.5}])
+    assert "| not measured |" in card(folder)
+    assert "no checkpoint was scored" in write_training(folder).read_text()
