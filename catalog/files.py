@@ -33,6 +33,8 @@ _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<maker>[0-9a-f]{12}|[0-9]{1,10})\.(
 _PROCESS = re.compile(r"[0-9]{1,10}")
 """Earlier versions had the process's number in temporary names, and no lock."""
 DAY = 86_400.0
+MOST_JSON, MOST_FACTS = 1 << 26, 1 << 28
+"""Bytes of a JSON file, at most: 64 MiB, and 256 MiB where it may list all labels of a taxonomy."""
 
 
 def temporary_name(path: Path) -> Path:
@@ -299,31 +301,45 @@ def write_json(path: str | Path, value: Any) -> None:
         stream.write("\n")
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, most: int = MOST_JSON) -> Any:
     """Read a JSON file that this package wrote; it may have been damaged or edited since.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    most : int
+        Bytes that it may have.
 
     Raises
     ------
     ShelfmarkError
-        When the file is missing or damaged.
+        When the file is missing, damaged or larger than `most`.
     """
     try:
-        return decode_json(Path(path).read_bytes())
+        with open(path, "rb") as stream:
+            about = os.fstat(stream.fileno())
+            # The size of a pipe or a device is 0.
+            room = min(about.st_size, most) if stat.S_ISREG(about.st_mode) else most
+            content = stream.read(room + 1)
+        if max(about.st_size, len(content)) > most:
+            raise ValueError(f"more than {most >> 20} MiB")
+        return decode_json(content)
     except FileNotFoundError:
         raise ShelfmarkError(f"{path}: no such file{nearest_place(path)}") from None
     except ValueError as error:
         raise ShelfmarkError(f"{path}: damaged ({error}); make it again") from None
 
 
-def read_json_as(kind: type[T], path: str | Path, advice: str) -> T:
+def read_json_as(kind: type[T], path: str | Path, advice: str, most: int = MOST_JSON) -> T:
     """Read a JSON file that this package wrote, as a `kind`; `advice` is what the user can do where it is none.
 
     Raises
     ------
     ShelfmarkError
-        When the file is missing, damaged, or says something else.
+        When the file is missing, damaged, larger than `most` bytes, or says something else.
     """
-    return checked(kind, read_json(path), str(path), advice)
+    return checked(kind, read_json(path, most), str(path), advice)
 
 
 def content_hash(path: str | Path) -> str:

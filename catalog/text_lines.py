@@ -6,7 +6,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -47,6 +47,22 @@ def byte_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
         raise ShelfmarkError(f"{path}, after line {number}: damaged gzip data ({error}); copy it again") from None
 
 
+def bounded_lines(stream: IO[bytes], too_long: Callable[[int], ShelfmarkError]) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbers and lines of an open stream of bytes, as they are; none is longer than `MOST_LINE`.
+
+    Parameters
+    ----------
+    stream : binary file
+        Is read to its end.
+    too_long : function
+        Makes the error that is raised for the line of this number, once it is longer.
+    """
+    for number, line in enumerate(iter(partial(stream.readline, MOST_LINE + 1), b""), start=1):
+        if len(line) > MOST_LINE:
+            raise too_long(number)
+        yield number, line
+
+
 def lines_within(stream: IO[bytes], file: str, most: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield the numbers and lines of an open stream of bytes.
 
@@ -65,15 +81,17 @@ def lines_within(stream: IO[bytes], file: str, most: int | None = None) -> Itera
         When a line is longer than `MOST_LINE`, the whole is larger than `most`, or it is UTF-16.
     """
     size = 0
-    for number, line in enumerate(iter(partial(stream.readline, MOST_LINE + 1), b""), start=1):
+
+    def too_long(number: int) -> ShelfmarkError:
+        return ShelfmarkError(
+            f"{file}, line {number}: longer than {MOST_LINE >> 20} MiB; write one row a line, and no files into it"
+        )
+
+    for number, line in bounded_lines(stream, too_long):
         if number == 1:
             if line.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise ShelfmarkError(f"{file}: UTF-16 text; save it as UTF-8")
             line = line.removeprefix(b"\xef\xbb\xbf")
-        if len(line) > MOST_LINE:
-            raise ShelfmarkError(
-                f"{file}, line {number}: longer than {MOST_LINE >> 20} MiB; write one row a line, and no files into it"
-            )
         if most is not None:
             size += len(line)
             if size > most:

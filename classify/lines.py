@@ -7,13 +7,15 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import IO, Any, Self, TypeVar, overload
 
 from catalog.errors import ShelfmarkError
 from catalog.files import owned
 from catalog.json_reader import checked, decode_json
+from catalog.text_lines import MOST_LINE, bounded_lines
 
 T = TypeVar("T")
+_PIECE = 1 << 20
 _COSTLY = ("completions.jsonl", "asked.jsonl", "lost.jsonl")
 
 
@@ -39,11 +41,7 @@ class GrowingLines:
         end = 0
         if os.path.lexists(path):
             with open(path, "rb", opener=owned) as stream:
-                for line in stream:
-                    if not line.endswith(b"\n") or self.lines == keep:
-                        break
-                    end += len(line)
-                    self.lines += 1
+                self.lines, end = _whole_lines(stream, keep)
         # Without a buffer: after a write that failed (a full disk), closing must not try it again.
         self._stream = open(path, "ab", buffering=0, opener=owned)  # noqa: SIM115 -- closed by close()
         if self._stream.seek(0, os.SEEK_END) != end:
@@ -82,7 +80,27 @@ def count_lines(path: Path) -> int:
     if not path.exists():
         return 0
     with open(path, "rb") as stream:
-        return sum(1 for line in stream if line.endswith(b"\n"))
+        return _whole_lines(stream)[0]
+
+
+def _whole_lines(stream: IO[bytes], most: int | None = None) -> tuple[int, int]:
+    """Return how many whole lines a file begins with, `most` at most, and where they end.
+
+    It is read in pieces: a line may be as long as the disk.
+    """
+    lines = end = start = 0
+    while (most is None or lines < most) and (piece := stream.read(_PIECE)):
+        found = piece.count(b"\n")
+        if most is not None and found > most - lines:
+            place = -1
+            for _ in range(most - lines):
+                place = piece.index(b"\n", place + 1)
+            return most, start + place + 1
+        if found:
+            end = start + piece.rindex(b"\n") + 1
+        lines += found
+        start += len(piece)
+    return lines, end
 
 
 @overload
@@ -119,12 +137,17 @@ def decoded_lines(path: Path) -> Iterator[tuple[str, Any]]:
     Raises
     ------
     ShelfmarkError
-        When the file is missing or a line is no JSON.
+        When the file is missing, or a line is no JSON or too long.
     """
+
+    def too_long(number: int) -> ShelfmarkError:
+        reason = f"longer than {MOST_LINE >> 20} MiB"
+        return ShelfmarkError(f"{path}, line {number}: damaged ({reason}); {_advice(path)}")
+
     try:
         # By bytes: a text has more ends of lines than a file has.
         with open(path, "rb") as stream:
-            for number, line in enumerate(stream, start=1):
+            for number, line in bounded_lines(stream, too_long):
                 place = f"{path}, line {number}"
                 try:
                     value = decode_json(line)

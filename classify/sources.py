@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Strict
 
 from catalog.arrays import FIT_AGAIN, damaged
 from catalog.errors import ShelfmarkError
-from catalog.files import read_json_as, write_json
+from catalog.files import MOST_FACTS, read_json_as, write_json
 from catalog.messages import LabelPath
 from catalog.products import Products
 from catalog.schema import Policy
@@ -219,7 +219,7 @@ def load_tree(
     file = folder / "sources.json"
     if not file.is_file():
         raise ShelfmarkError(f"{folder}: fitted without tree; fit another one with --candidates-from neighbours,tree")
-    facts = read_json_as(_Stored, file, FIT_AGAIN)
+    facts = read_json_as(_Stored, file, FIT_AGAIN, MOST_FACTS)
     if facts.policy != policy:
         raise ShelfmarkError(f"--policy {policy}: this model was fitted with {facts.policy}; fit another one")
     held = [([tuple(path) for path in paths], chances) for paths, chances in facts.held_out]

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from catalog.files import read_json
+from catalog.files import MOST_FACTS, read_json
 from catalog.messages import STATUSES
 from classify.cost_rows import Lines, add_costs
 from classify.manifest_check import check_metrics
@@ -51,7 +51,7 @@ def run_table(run: RunDirectory) -> Table:
     add_answers(table, manifest)
     if run.finished:
         file = run.folder / "metrics.json"
-        metrics = check_metrics(read_json(file), str(file))
+        metrics = check_metrics(read_json(file, MOST_FACTS), str(file))
         for status in STATUSES:
             count = metrics["statuses"].get(status, 0)
             table.add_row(status, f"{count:,} ({count / metrics['rows']:.1%})")

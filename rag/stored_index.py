@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
 from catalog.arrays import FIT_AGAIN, damaged, load_array, require_numbers, require_rising
 from catalog.errors import ShelfmarkError
-from catalog.messages import LabelPath
+from catalog.messages import LabelPath, RowId
 from catalog.products import Products
 from catalog.schema import SEPARATOR, Schema
+from catalog.tables import MOST_TEXT
 from rag.encoders import Vectors
 
 DENSE = "index.faiss"
@@ -107,24 +109,26 @@ def read_rows(folder: Path, schema: Schema, rows: int) -> Products:
     """
     file = folder / "rows.parquet"
     texts = ["id", *(f"text.{name}" for name in schema.text)]
-    coded = ["retailer", *(f"level.{level}" for level in schema.levels)]
+    coded = [*texts, "retailer", *(f"level.{level}" for level in schema.levels)]
     try:
         # By Python: pyarrow opens no file whose name is not UTF-8.
-        with open(file, "rb") as stream, pq.ParquetFile(stream) as stored:
+        # Texts are read as dictionaries too: a text that a million rows share is in memory once.
+        with open(file, "rb") as stream, pq.ParquetFile(stream, read_dictionary=texts) as stored:
             # Before anything is unpacked: a small file may say that it holds any number of rows.
             if stored.metadata.num_rows != rows:
                 raise damaged(file, f"{stored.metadata.num_rows:,} rows, {rows:,} vectors")
             kinds = {field.name: field.type for field in stored.schema_arrow}
-            for name in (*texts, *coded, "price"):
-                if kinds.get(name) not in (_CODED if name in coded else _PLAIN[name == "price"]):
+            for name in (*coded, "price"):
+                if kinds.get(name) not in (_CODED if name in coded else (pa.float64(),)):
                     raise damaged(file, f"no column '{name}' as it was written")
-            table = stored.read([*texts, *coded, "price"])
-        if len(table) != rows or any(table[name].null_count for name in (*texts, *coded)):
+            _require_own_packing(file, stored.metadata)
+            table = stored.read([*coded, "price"])
+        if len(table) != rows or any(table[name].null_count for name in coded):
             raise damaged(file, "a value is missing")
         levels = [_label_values(file, table[f"level.{level}"]) for level in schema.levels]
         retailers, prices = _cells(table["retailer"]), table["price"].to_numpy(zero_copy_only=False)
-        columns = {name: table[f"text.{name}"].to_pylist() for name in schema.text}
-        ids = table["id"].to_pylist()
+        columns = {name: _cells(table[f"text.{name}"]) for name in schema.text}
+        ids: list[RowId] = [*_cells(table["id"])]
     except FileNotFoundError:
         raise damaged(file, "missing") from None
     except (OSError, ValueError, IndexError, pa.ArrowException) as error:
@@ -143,8 +147,19 @@ def read_rows(folder: Path, schema: Schema, rows: int) -> Products:
     )
 
 
-_PLAIN = ((pa.string(),), (pa.float64(),))
 _CODED = tuple(pa.dictionary(size, pa.string()) for size in (pa.int8(), pa.int16(), pa.int32(), pa.int64()))
+
+
+_PACKINGS = ("SNAPPY", "UNCOMPRESSED")
+"""How an index's columns are compressed. Snappy packs no more than 21 bytes into one, and others any number."""
+
+
+def _require_own_packing(file: Path, about: pq.FileMetaData) -> None:
+    for group in range(about.num_row_groups):
+        for column in range(about.num_columns):
+            packing = about.row_group(group).column(column).compression
+            if packing not in _PACKINGS:
+                raise damaged(file, f"compressed as {packing}, as no index is")
 
 
 def _label_values(file: Path, column: pa.ChunkedArray) -> list[str]:
@@ -156,10 +171,15 @@ def _label_values(file: Path, column: pa.ChunkedArray) -> list[str]:
 
 
 def _cells(column: pa.ChunkedArray) -> list[str]:
-    """Return the values of a dictionary-encoded column, each different one once in memory."""
+    """Return the values of a dictionary-encoded column; rows share the different ones of each chunk."""
     column.validate(full=True)
-    whole = column.unify_dictionaries().combine_chunks()
-    if whole.dictionary.null_count:
-        raise ValueError("a value is missing")
-    values = np.array(whole.dictionary.to_pylist(), dtype=object)
-    return list(values[whole.indices.to_numpy(zero_copy_only=False)])
+    cells: list[str] = []
+    for chunk in column.chunks:
+        if chunk.dictionary.null_count:
+            raise ValueError("a value is missing")
+        longest = pc.max(pc.utf8_length(chunk.dictionary)).as_py() or 0
+        if longest > MOST_TEXT:
+            raise ValueError(f"a text of {longest:,} characters, where there may be {MOST_TEXT:,} at most")
+        values = chunk.dictionary.to_numpy(zero_copy_only=False)
+        cells.extend(values[chunk.indices.to_numpy(zero_copy_only=False)])
+    return cells

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catalog.arrays import FIT_AGAIN, damaged
 from catalog.errors import ShelfmarkError
-from catalog.files import atomic_folder, content_hash, read_json, write_json
+from catalog.files import MOST_FACTS, atomic_folder, content_hash, read_json, write_json
 
 FORMAT = "shelfmark-tree"
 VERSION = 1
@@ -38,7 +38,7 @@ def read_folder(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     file = folder / "tree.json"
-    facts = read_json(file)
+    facts = read_json(file, MOST_FACTS)
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise ShelfmarkError(f"{folder}: not a tree model; fit one with classify fit --strategy tree")
     if facts.get("version") != VERSION:

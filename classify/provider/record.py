@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from catalog.errors import ShelfmarkError
 from catalog.json_reader import checked, decode_json
+from catalog.text_lines import MOST_LINE, bounded_lines
 from classify.lines import GrowingLines
 from classify.provider.stored import Told
 
@@ -122,13 +123,20 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
         return
     # By bytes: a text has more ends of lines (U+2028, U+0085), and they are written as they are.
     advice = "put it back from a copy; the provider's own list has the job"
-    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
-        place = f"{file}, line {number}"
-        try:
-            value = decode_json(line)
-        except ValueError as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            raise ShelfmarkError(f"{place}: damaged ({reason}); {advice}") from None
-        # The first line alone says what is wanted.
-        checked(_Begun if number == 1 else _Event, value, place, advice)
-        yield value
+
+    def too_long(number: int) -> ShelfmarkError:
+        return ShelfmarkError(f"{file}, line {number}: damaged (longer than {MOST_LINE >> 20} MiB); {advice}")
+
+    with open(file, "rb") as stream:
+        for number, line in bounded_lines(stream, too_long):
+            if not line.endswith(b"\n"):
+                return
+            place = f"{file}, line {number}"
+            try:
+                value = decode_json(line)
+            except ValueError as error:
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                raise ShelfmarkError(f"{place}: damaged ({reason}); {advice}") from None
+            # The first line alone says what is wanted.
+            checked(_Begun if number == 1 else _Event, value, place, advice)
+            yield value

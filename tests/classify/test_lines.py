@@ -1,10 +1,13 @@
 import json
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import classify.lines
 from catalog.errors import ShelfmarkError
 from classify.lines import GrowingLines, count_lines, read_lines
 
@@ -51,6 +54,36 @@ def test_keep(tmp_path, keep: int | None, left: int) -> None:
     with GrowingLines(path, keep=keep) as out:
         assert out.lines == left
     assert [line["a"] for line in read_lines(path)] == list(range(left))
+
+
+@pytest.mark.parametrize("keep", [None, 0, 1, 2, 3, 4, 9])
+@pytest.mark.parametrize("tail", [b"", b"x", b"x" * 9])
+def test_where_the_pieces_of_a_file_end_makes_no_difference(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, keep: int | None, tail: bytes
+) -> None:
+    monkeypatch.setattr(classify.lines, "_PIECE", 4)
+    whole = [b"1\n", b"123\n", b"\n", b"123456789\n"]
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"".join(whole) + tail)
+    assert count_lines(path) == 4
+    with GrowingLines(path, keep=keep) as out:
+        assert out.lines == min(4, 4 if keep is None else keep)
+    assert path.read_bytes() == b"".join(whole[:keep])
+
+
+def test_a_torn_line_as_long_as_the_disk_is_cut_off(tmp_path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a": 1}\n')
+    os.truncate(path, 1 << 28)
+    tracemalloc.start()
+    try:
+        assert count_lines(path) == 1
+        with GrowingLines(path) as out:
+            assert out.lines == 1
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+    assert path.read_bytes() == b'{"a": 1}\n'
 
 
 def test_nan_is_never_written(tmp_path) -> None:

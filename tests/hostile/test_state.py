@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import shutil
 import sys
@@ -17,7 +18,8 @@ import classify.cli
 import classify.run
 import classify.vote
 from catalog.errors import ShelfmarkError
-from catalog.files import content_hash
+from catalog.files import content_hash, read_json
+from catalog.schema import Schema
 from classify import fit, load
 from classify.engines.adapters import adapter_config
 from classify.engines.ledger import Ledger
@@ -36,6 +38,8 @@ from finetune.card import card
 from finetune.curves import write_report as write_training
 from finetune.hub import push
 from finetune.job import read_validation
+from rag.stored_index import read_rows
+from student.storage import read_folder
 from tests.classify.conftest import tune_quickly
 from tests.finetune import conftest as tuned
 
@@ -243,6 +247,57 @@ def test_rows_that_are_not_those_of_the_vectors(model: Path) -> None:
         rehash(model)
         with pytest.raises(ShelfmarkError, match=r"rows\.parquet: damaged"):
             load(model)
+
+
+@pytest.mark.parametrize(("packing", "why"), [("zstd", "compressed as ZSTD"), ("snappy", "a text of 262,144 chara")])
+@pytest.mark.parametrize("name", ["id", "retailer", "text.description", "level.group"])
+def test_rows_that_share_one_huge_text_are_not_unpacked(model: Path, name: str, packing: str, why: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = model / "rows.parquet"
+    table = pq.read_table(file)
+    assert name in table.column_names, table.column_names
+    huge = pa.array(["x" * (1 << 18)] * len(table))
+    coded = pa.types.is_dictionary(table.schema.field(name).type)
+    table = table.set_column(table.column_names.index(name), name, huge.dictionary_encode() if coded else huge)
+    pq.write_table(table, file, compression=packing)
+    rehash(model)
+    with pytest.raises(ShelfmarkError, match=rf"rows\.parquet: damaged \({why}.*fit the model again"):
+        load(model)
+
+
+def test_rows_that_share_a_text_share_it_in_memory(model: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = model / "rows.parquet"
+    table = pq.read_table(file)
+    name = next(column for column in table.column_names if column.startswith("text."))
+    same = pa.array(["x" * 100_000] * len(table))
+    pq.write_table(table.set_column(table.column_names.index(name), name, same), file)
+    about = json.loads((model / "model.json").read_text())
+    rows = read_rows(model, Schema.from_dict(about["schema"]), len(table))
+    assert len({id(text) for text in rows.columns[name.removeprefix("text.")]}) == 1
+
+
+def test_json_of_no_size_of_ours_is_not_read(run: Path, model: Path, refused) -> None:
+    os.truncate(run / "manifest.json", 3 << 30)
+    assert "manifest.json: damaged (more than 64 MiB)" in refused("report", run)
+    os.truncate(model / "tree" / "tree.json", 3 << 30)
+    with pytest.raises(ShelfmarkError, match=r"tree\.json: damaged \(more than 256 MiB\)"):
+        read_folder(model / "tree")
+    with pytest.raises(ShelfmarkError, match=r"damaged \(more than 0 MiB\)"):
+        read_json(model / "model.json", 10)
+
+
+def test_a_line_as_long_as_the_disk_is_not_read(run: Path, tmp_path: Path, refused) -> None:
+    os.truncate(run / "predictions.jsonl", 3 << 30)
+    assert "damaged (longer than 16 MiB)" in refused("vote", run, run, "--out", tmp_path / "vote")
+    (tmp_path / "record.jsonl").touch()
+    os.truncate(tmp_path / "record.jsonl", 1 << 30)
+    with pytest.raises(ShelfmarkError, match=r"record\.jsonl, line 1: damaged \(longer than 16 MiB\)"):
+        Record(tmp_path)
 
 
 MANIFEST: dict[str, tuple[Any, ...]] = {
