@@ -126,6 +126,7 @@ class Run(RunDirectory):
             "report": self._write_metrics,
         }
         if asks and until != STAGES[0] and not self._has(STAGES[1]) and self.manifest["engine"] != IMPORTED:
+            self.require_own_engine()  # before anything is imported or looked for that a received run may name
             check_engine(self.manifest["engine"])
         for name in STAGES[: STAGES.index(until) + 1]:
             if name in stages and not self._has(name):

@@ -175,6 +175,16 @@ class RunDirectory:
         self.require_unchanged("model", place / "model.json")
         return place
 
+    def require_own_engine(self) -> None:
+        """Refuse an engine's options that only this machine's user may decide on.
+
+        Raises
+        ------
+        ShelfmarkError
+            When the user has neither given nor confirmed one.
+        """
+        self._require_named(self.manifest["engine_options"])
+
     def _require_named(self, options: dict[str, Any]) -> None:
         require_named(options, self.folder / "manifest.json", trust=self.trust)
 
