@@ -218,8 +218,8 @@ def test_other_settings_of_a_model_have_vectors_of_their_own(minilm: str) -> Non
     import sentence_transformers
 
     class Cut(sentence_transformers.SentenceTransformer):
-        def __init__(self, name: str) -> None:
-            super().__init__(name)
+        def __init__(self, name: str, **options: object) -> None:
+            super().__init__(name, **options)
             self.max_seq_length = 3
 
     with pytest.MonkeyPatch.context() as patch:
