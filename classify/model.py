@@ -250,6 +250,21 @@ def load(folder: str | Path, *, strategy: str | None = None, trust: bool = False
         When the folder is no model, damaged, of another version or of another strategy, or it has a prompt template
         that was not given on this machine.
     """
+    model = load_with(folder, options, strategy=strategy, trust=trust)
+    name_all({name: value for name, value in model.strategy.options.model_dump().items() if name in options})
+    return model
+
+
+def load_with(
+    folder: str | Path, options: dict[str, Any], *, strategy: str | None = None, trust: bool = False
+) -> Model:
+    """Read a model as `load` does, with options that a run's manifest has: they are not taken as given by the user.
+
+    Raises
+    ------
+    ShelfmarkError
+        As `load`.
+    """
     about = describe(folder, strategy)
     own = own_options(folder, about, options, trust=trust)
     for name, written in about["files"].items():
@@ -259,7 +274,6 @@ def load(folder: str | Path, *, strategy: str | None = None, trust: bool = False
     schema = Schema.from_dict(about["schema"])
     chosen = find("strategy", STRATEGIES, about["strategy"])
     checked = check_options(chosen.options_class, about["strategy"], {**own, **options})
-    name_all({name: value for name, value in checked.model_dump().items() if name in options})
     strategy_ = chosen.load(Path(folder), schema, checked, seed=about["seed"])
     return Model(strategy_, schema, seed=about["seed"], folder=Path(folder))
 

@@ -13,7 +13,7 @@ from catalog.places import place_named
 from catalog.products import join_products, read_products
 from classify.contexts import learns
 from classify.job import training_files
-from classify.model import Model, fit, load, work_folder
+from classify.model import Model, fit, load_with, work_folder
 from classify.names import STRATEGIES
 from classify.registry import find
 from classify.rundir import RunDirectory
@@ -30,14 +30,14 @@ def fitted(run: RunDirectory) -> Model:
     """
     name, options, own = run.manifest["strategy"], run.options, run.model_folder
     if run.manifest["model"] is not None:
-        return _told(run, load(own, strategy=name, trust=run.trust, **options))
+        return _told(run, load_with(own, options, strategy=name, trust=run.trust))
     if not (own / "model.json").is_file():
         run.timed("fit", lambda: _fit(run, own))
         run.record(fitted=content_hash(own / "model.json"))
     elif run.manifest.get("fitted") not in (None, content_hash(own / "model.json")):
         raise ShelfmarkError(f"{own / 'model.json'}: it changed since it was fitted; delete {own} to fit it again")
     # Read back even when it was just fitted: a resumed run, which reads it, must compute the same.
-    return _told(run, load(own, trust=run.trust, **options))
+    return _told(run, load_with(own, options, trust=run.trust))
 
 
 def _told(run: RunDirectory, model: Model) -> Model:

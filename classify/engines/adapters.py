@@ -30,9 +30,8 @@ def adapter_config(adapter: str) -> dict[str, Any]:
     own = config.get("rank_pattern") or {}
     if not isinstance(own, dict) or not all(isinstance(one, int) for one in own.values()):
         raise ShelfmarkError(f"{folder / CONFIG}: damaged (rank_pattern); copy the adapter again")
-    if any(folder.glob("*.bin")) and not any(
-        folder.glob("*.safetensors")
-    ):  # weights of another kind are pickles, which run what they say
+    # Weights of another kind are pickles, which run what they say.
+    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
         raise ShelfmarkError(f"--adapter {adapter}: it has no adapter_model.safetensors; save it in that format")
     return config
 

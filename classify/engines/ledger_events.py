@@ -70,6 +70,7 @@ class _Ended(_OfChunk):
     status: str
     turned_away: bool
     usage: Annotated[list[Count], Field(min_length=2, max_length=2)] | None
+    short: bool = False
 
 
 class _Read(_OfChunk):

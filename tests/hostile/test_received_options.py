@@ -385,3 +385,11 @@ def test_options_that_a_manifest_lacks_are_as_by_default(run: Path, command) -> 
     (run / "manifest.json").write_text(json.dumps(about))
     (run / "requests.jsonl").unlink()
     assert command("resume", run, "--until", "requests").code == 0
+
+
+def test_to_read_a_model_for_a_run_is_not_to_name_what_its_manifest_says(run: Path, command, monkeypatch) -> None:
+    named: list[object] = []
+    monkeypatch.setattr("classify.model.name_all", named.append)
+    (run / "requests.jsonl").unlink()
+    assert command("resume", run, "--until", "requests").code == 0
+    assert not named
