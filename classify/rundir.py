@@ -29,7 +29,7 @@ from catalog.places import place_named
 from catalog.schema import Schema
 from catalog.taxonomy import Taxonomy
 from classify.asking import ANSWERS, ASKED, LOST
-from classify.authority import name_all, require_named
+from classify.authority import FITTING, name_all, require_named
 from classify.engines.forms import AnswerForm
 from classify.engines.ledger import read_ledger
 from classify.held_out import HELD_OUT
@@ -84,7 +84,9 @@ class RunDirectory:
             When an input is wrong, or the directory belongs to another job or holds something else.
         """
         wanted = job.identity()
-        name_all(wanted["options"])
+        # Of a model that is there, what only a fit looks at was not asked about, and may be its maker's.
+        unasked = () if job.model is None else FITTING
+        name_all({name: value for name, value in wanted["options"].items() if name not in unasked})
         name_all(wanted["engine_options"])
         name_all({"prices": wanted["prices"]})
         if (folder / "manifest.json").is_file():
